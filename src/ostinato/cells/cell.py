@@ -1,0 +1,89 @@
+"""What a cell is: weights, an initial state, and one step. No loop, direction, device or kernel."""
+
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ostinato.errors import ShapeError
+
+State = Any
+"""A named tuple of tensors `[B, …]`; each cell declares its own as `Cell.State`."""
+
+
+class HiddenState(NamedTuple):
+    """The state of a cell whose output is all it remembers: `h [B, H]`."""
+
+    h: Tensor
+
+
+class Cell(nn.Module):
+    """Weights and one step of a recurrent network.
+
+    A subclass sets `State`, makes its weights in `__init__`, fills them in `reset_parameters`, and
+    writes `step` as its paper does. Drivers, wrappers and models need nothing else.
+
+    Shapes: `x_t [B, I]`, `output_t [B, output_size]`, each tensor of the state `[B, H]`.
+    """
+
+    State: ClassVar[type]
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__()
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise ShapeError(
+                    f"{type(self).__name__}: {name} must be a whole number of at least 1, got {size!r}."
+                )
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+
+    @property
+    def output_size(self) -> int:
+        """Width of what one step puts out; H unless a cell says otherwise."""
+        return self.hidden_size
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew from torch's generator."""
+        raise NotImplementedError
+
+    def initial_state(self, batch: int) -> State:
+        """The state before the first step: zeros, on the device and in the dtype of the weights."""
+        weight = next(self.parameters())
+        fields: tuple[str, ...] = self.State._fields  # type: ignore[attr-defined]
+        return self.State(*(weight.new_zeros(batch, self.hidden_size) for _ in fields))
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One time step: `(x_t [B, I], state) → (output_t [B, H], state)`."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """One checked step, from the initial state unless one is given."""
+        if x.dim() != 2 or x.shape[1] != self.input_size:
+            raise ShapeError(
+                f"{type(self).__name__}: one step takes x_t of shape [B, I={self.input_size}], got "
+                f"{list(x.shape)}. For a whole sequence [B, T, I] wrap the cell in Recurrent."
+            )
+        return self.step(x, self.initial_state(x.shape[0]) if state is None else state)
+
+    def extra_repr(self) -> str:
+        return f"input_size={self.input_size}, hidden_size={self.hidden_size}"
+
+
+def weight(*shape: int) -> nn.Parameter:
+    """An unfilled parameter; `reset_parameters` fills it."""
+    return nn.Parameter(torch.empty(*shape))
+
+
+def glorot_(parameter: Tensor, gates: int = 1) -> None:
+    """Fills `[I, gates·H]` block by block with Glorot's uniform draw (Glorot & Bengio 2010), so that
+    a gate's scale does not depend on how many gates share the matrix."""
+    for block in parameter.detach().chunk(gates, dim=1):
+        nn.init.xavier_uniform_(block)
+
+
+def orthogonal_(parameter: Tensor, gates: int = 1) -> None:
+    """Fills `[H, gates·H]` with one orthogonal matrix a gate (Saxe et al. 2014): what is fed back
+    keeps its length, whatever T is."""
+    for block in parameter.detach().chunk(gates, dim=1):
+        block.copy_(nn.init.orthogonal_(torch.empty(block.shape)))

@@ -1,0 +1,57 @@
+"""The gated recurrent unit, in both of its forms."""
+
+from torch import Tensor, nn, sigmoid, tanh
+
+from ostinato.cells.cell import Cell, HiddenState, glorot_, orthogonal_, weight
+
+
+class GRU(Cell):
+    """Gated recurrent unit; the reset gate acts before the recurrent product, or after it.
+
+        r, z, n = x W_x + b
+        r = σ(r + h W_h[:, :H]),  z = σ(z + h W_h[:, H:])
+        n = tanh(n + (r ∘ h) W_n)                  reset before the product (the paper; TensorFlow 1)
+        n = tanh(n + r ∘ (h W_n + b_n))            reset after it (`reset_after=True`; torch, cuDNN)
+        h' = (1 − z) ∘ n + z ∘ h                   output = h'
+
+    Source: Cho et al., "Learning phrase representations using RNN encoder-decoder" (2014), v3 for the
+    form before and v1 for the form after.
+    Weights: `W_x [I, 3H]` and `b [3H]` in gate order r, z, n; `W_h [H, 2H]` in order r, z;
+    `W_n [H, H]`; `b_n [H]` with `reset_after` only. State: `h [B, H]`.
+    Initialisation: W_x Glorot a gate, W_h and W_n orthogonal a gate, biases zero.
+    Raises ShapeError for sizes below 1.
+
+    Differs from torch in: torch has the second form only, with recurrent biases for r and z that are
+    added to b; weights are `[in, out]`, the candidate's recurrent weights apart from the gates'.
+    """
+
+    State = HiddenState
+
+    def __init__(self, input_size: int, hidden_size: int, reset_after: bool = False):
+        super().__init__(input_size, hidden_size)
+        self.reset_after = reset_after
+        self.W_x = weight(input_size, 3 * hidden_size)
+        self.W_h = weight(hidden_size, 2 * hidden_size)
+        self.W_n = weight(hidden_size, hidden_size)
+        self.b = weight(3 * hidden_size)
+        self.b_n = weight(hidden_size) if reset_after else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        glorot_(self.W_x, gates=3)
+        orthogonal_(self.W_h, gates=2)
+        orthogonal_(self.W_n)
+        for bias in (self.b, self.b_n):
+            if bias is not None:
+                nn.init.zeros_(bias)
+
+    def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        h, H = state.h, self.hidden_size
+        gates, n = (x @ self.W_x + self.b).split([2 * H, H], -1)
+        r, z = sigmoid(gates + h @ self.W_h).chunk(2, -1)
+        if self.b_n is None:
+            n = tanh(n + (r * h) @ self.W_n)
+        else:
+            n = tanh(n + r * (h @ self.W_n + self.b_n))
+        h = (1 - z) * n + z * h
+        return h, HiddenState(h)

@@ -1,0 +1,68 @@
+"""The reference: the plain loop over a cell's step, with autograd. The truth that faster rows must meet."""
+
+import torch
+from torch import Tensor
+
+from ostinato.cells import Cell
+from ostinato.cells.cell import State
+from ostinato.drivers.sequence import check_sequence, flip_within, reversed_resets
+
+
+def run(
+    cell: Cell,
+    x: Tensor,
+    state: State | None = None,
+    *,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    reverse: bool = False,
+) -> tuple[Tensor, State]:
+    """Walks a cell over `x [B, T, I]` and returns `(outputs [B, T, output_size], state)`.
+
+    `state` starts the walk; the cell's initial state if none is given.
+    `lengths [B]`: outputs past a row's length are zero, its state stays at its last valid step, and
+    what stands in the padding, NaN included, changes nothing.
+    `resets [B, T]`: where True, a row's state is put back to the cell's initial state before that step.
+    `reverse`: each row is walked from its last valid step to its first; outputs stay at their places.
+    Raises ShapeError for tensors that do not fit.
+
+    Costs one Python call of `step` a time step; memory grows with T, and so does the backward pass,
+    linearly: x is taken apart once, never sliced in the loop.
+    """
+    check_sequence(cell, x, lengths, resets)
+    batch, time, _ = x.shape
+    if lengths is not None:
+        lengths = lengths.to(x.device)
+        valid = torch.arange(time, device=x.device) < lengths[:, None]
+        x = torch.where(valid[:, :, None], x, 0)
+    if resets is not None:
+        resets = resets.to(x.device)
+    if reverse:
+        x = flip_within(x, lengths)
+        resets = None if resets is None else reversed_resets(resets, lengths)
+    if state is None:
+        state = cell.initial_state(batch)
+    fresh = None if resets is None else cell.initial_state(batch)
+
+    outputs = []
+    for t, x_t in enumerate(x.unbind(1)):
+        if resets is not None:
+            state = _choose(resets[:, t], fresh, state)
+        output, stepped = cell.step(x_t, state)
+        if lengths is not None:
+            output = torch.where(valid[:, t, None], output, 0)
+            stepped = _choose(valid[:, t], stepped, state)
+        outputs.append(output)
+        state = stepped
+    if not outputs:
+        return x.new_zeros(batch, 0, cell.output_size), state
+    stacked = torch.stack(outputs, dim=1)
+    return (flip_within(stacked, lengths) if reverse else stacked), state
+
+
+def _choose(rows: Tensor, yes: State, no: State) -> State:
+    """Row by row, the one state or the other."""
+    pick = (
+        torch.where(rows.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in zip(yes, no, strict=True)
+    )
+    return type(yes)(*pick)

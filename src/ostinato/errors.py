@@ -1,0 +1,47 @@
+"""What a person did that cannot work: each error says what was expected, what came and what to do.
+
+Every class here is caught by the command line and shown as one paragraph, exit code 2.
+Anything else that escapes is a bug in the library and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class OstinatoError(Exception):
+    """The root of every error that a person can mend."""
+
+
+class ShapeError(OstinatoError, ValueError):
+    """A tensor or a size does not fit."""
+
+
+class DataError(OstinatoError):
+    """A data file or an image cannot be read for what it should be."""
+
+
+class RecipeError(OstinatoError):
+    """A recipe has a wrong key, type or value."""
+
+
+class ModelFileError(OstinatoError):
+    """A saved model is missing, damaged, newer than this library, or does not fit."""
+
+
+class RunError(OstinatoError):
+    """A run folder is missing, half-written, finished, in the way, or newer than this library."""
+
+
+class Interrupted(OstinatoError):
+    """A person (or the system) asked the training to stop; everything is saved."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest of the known names, or all of them when none is near.
+
+    >>> nearest("lrr", ["lr", "betas"])
+    'did you mean "lr"?'
+    """
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f'did you mean "{close[0]}"?' if close else f"known: {', '.join(known)}"

@@ -1,0 +1,1 @@
+"""Complete experiments, one TOML file each; `ostinato recipes` lists them."""

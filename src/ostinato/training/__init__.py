@@ -1,0 +1,23 @@
+"""From a recipe to a tested model: the loop, checkpoints, metrics, the record of a run."""
+
+from ostinato.training.evaluate import Score, evaluate
+from ostinato.training.loop import resume, train
+from ostinato.training.observer import Observer, Step
+from ostinato.training.recipe import Recipe, parse_recipe, read_recipe, recipe_names, with_training
+from ostinato.training.run import Record, RunFolder
+
+__all__ = [
+    "Observer",
+    "Record",
+    "Recipe",
+    "RunFolder",
+    "Score",
+    "Step",
+    "evaluate",
+    "parse_recipe",
+    "read_recipe",
+    "recipe_names",
+    "resume",
+    "train",
+    "with_training",
+]

@@ -1,0 +1,248 @@
+"""The training loop, from a recipe to a tested model, and from a checkpoint on."""
+
+import math
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD, Adam, Optimizer
+
+from ostinato.data import ImageData, load_images
+from ostinato.errors import Interrupted, OstinatoError, RunError
+from ostinato.models.build import build
+from ostinato.models.file import load_model, save_model
+from ostinato.models.settings import ImageShape
+from ostinato.training.checkpoint import Position, read_checkpoint, write_checkpoint
+from ostinato.training.curves import draw_curves
+from ostinato.training.evaluate import Score, evaluate
+from ostinato.training.interrupt import stop_requests
+from ostinato.training.metrics import Metrics, read_metrics
+from ostinato.training.observer import Observer, Step
+from ostinato.training.order import Order
+from ostinato.training.recipe import AdamSettings, Recipe, SGDSettings
+from ostinato.training.run import Record, RunFolder
+
+
+def train(
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    data: Path | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    observer: Observer | None = None,
+) -> tuple[RunFolder, Score]:
+    """Trains a recipe, saves the model, loads it from disk and scores it on the test images.
+
+    Everything goes into a run folder: `out`, or a new one under `runs/`. `data` is a folder of IDX
+    files, the bundled MNIST if None. The caller's random state and thread count are left as they were.
+    Raises an OstinatoError for what a person can mend; Interrupted after Ctrl-C, with all saved.
+    """
+    images = load_images(data, recipe.data.train, recipe.data.validation)
+    run = RunFolder.create(out, recipe)
+    threads = threads or torch.get_num_threads()
+    with _settings_of_the_run(device, threads) as where:
+        torch.manual_seed(recipe.training.seed)
+        network = build(recipe.model, _shape(images)).to(where)
+        optimizer = make_optimizer(recipe.optimizer, network)
+        record = Record(
+            data=images.source,
+            data_folder=None if data is None else str(data.resolve()),
+            data_fingerprint=images.fingerprint,
+            threads=threads,
+            device=device,
+            steps=recipe.training.total_steps(len(images.train)),
+            parameters=sum(p.numel() for p in network.parameters()),
+        )
+        start = Position(0, 0.0)
+        write_checkpoint(run.checkpoint, network, optimizer, start)
+        run.write_record(record)
+        return run, _go_on(run, recipe, record, images, network, optimizer, start, observer)
+
+
+def resume(path: Path, *, observer: Observer | None = None) -> tuple[RunFolder, Score]:
+    """Goes on from a run's last checkpoint: the result equals that of a training never interrupted.
+
+    Bit for bit so on the same machine with the same versions; threads and device are those of the run.
+    Raises RunError when the run is finished, damaged, or its data are no longer the same.
+    """
+    run = RunFolder.open(path)
+    recipe, record = run.read_recipe(), run.read_record()
+    if record.status == "finished":
+        raise RunError(
+            f"{path}: this run is finished; nothing is left to resume. Test it: ostinato evaluate {path}"
+        )
+    folder = None if record.data_folder is None else Path(record.data_folder)
+    images = load_images(folder, recipe.data.train, recipe.data.validation)
+    if images.fingerprint != record.data_fingerprint:
+        raise RunError(
+            f"{path}: the data in {images.source} are not those that the run began with. Put them back, "
+            "or train anew."
+        )
+    with _settings_of_the_run(record.device, record.threads) as where:
+        network = build(recipe.model, _shape(images)).to(where)
+        optimizer = make_optimizer(recipe.optimizer, network)
+        position = read_checkpoint(run.checkpoint, network, optimizer)
+        return run, _go_on(run, recipe, record, images, network, optimizer, position, observer)
+
+
+def make_optimizer(settings: AdamSettings | SGDSettings, network: nn.Module) -> Optimizer:
+    """torch's optimiser in its fused form: one pass over all weights."""
+    weights = network.parameters()
+    if isinstance(settings, AdamSettings):
+        first, second = settings.betas
+        return Adam(weights, settings.lr, (first, second), settings.eps, fused=True)
+    return SGD(weights, settings.lr, settings.momentum, fused=True)
+
+
+def _go_on(
+    run: RunFolder,
+    recipe: Recipe,
+    record: Record,
+    images: ImageData,
+    network: nn.Module,
+    optimizer: Optimizer,
+    position: Position,
+    observer: Observer | None,
+) -> Score:
+    """The loop itself, then the test of the saved model."""
+    observer = observer or Observer()
+    device = torch.device(record.device)
+    order = Order(len(images.train), recipe.training.batch, recipe.training.seed)
+    weights = list(network.parameters())
+    log, total, done = recipe.log, record.steps, position.step
+    began = time.perf_counter() - position.seconds
+    network.train()
+
+    observer.begin(recipe.title, done, total)
+    try:
+        with Metrics(run.metrics, run.events, done) as metrics, stop_requests() as stop:
+            for number in range(done + 1, total + 1):
+                started = time.perf_counter()
+                x, labels = images.train.batch(order.batch(number), device)
+                logits = network(x)
+                loss = cross_entropy(logits, labels)
+                optimizer.zero_grad()
+                loss.backward()
+                if recipe.training.clip_norm:
+                    clip_grad_norm_(weights, recipe.training.clip_norm)
+                optimizer.step()
+                accuracy = (logits.argmax(-1) == labels).float().mean().item()
+                now = time.perf_counter()
+                step = Step(
+                    step=number,
+                    epoch=order.epoch(number),
+                    seconds=now - began,
+                    step_ms=(now - started) * 1e3,
+                    loss=loss.item(),
+                    accuracy=accuracy,
+                )
+                if not math.isfinite(step.loss):
+                    raise OstinatoError(
+                        f"{run.path}: the loss is {step.loss} at step {number}; the weights are beyond "
+                        "repair. Train with a lower --set optimizer.lr, or a --set training.clip_norm."
+                    )
+                row = asdict(step)
+                last = number == total
+                if len(images.validation) and (
+                    order.ends_epoch(number) or _due(number, log.validate_) or last
+                ):
+                    score = evaluate(network, images.validation, device)
+                    row |= {"validation_loss": score.loss, "validation_accuracy": score.accuracy}
+                    observer.scored(step, "validation", score.loss, score.accuracy)
+                if _due(number, log.test) and not last:
+                    score = evaluate(network, images.test, device)
+                    row["test_accuracy"] = score.accuracy
+                    observer.scored(step, "test", score.loss, score.accuracy)
+                metrics.add(row)
+                observer.step(step, line=_due(number, log.line))
+                if _due(number, log.checkpoint) or last or stop.came:
+                    metrics.flush()
+                    position = Position(number, time.perf_counter() - began)
+                    write_checkpoint(run.checkpoint, network, optimizer, position)
+                if stop.came and not last:
+                    raise Interrupted(
+                        f"Stopped after step {number} of {total}; everything is saved. Go on with: "
+                        f"ostinato resume {run.path}"
+                    )
+    finally:
+        observer.end()
+    return _finish(run, recipe, record, images, network, position)
+
+
+def _finish(
+    run: RunFolder,
+    recipe: Recipe,
+    record: Record,
+    images: ImageData,
+    network: nn.Module,
+    position: Position,
+) -> Score:
+    """Saves the model, tests what is on the disk rather than what is in memory, completes the record."""
+    save_model(run.model, network, recipe.model, _shape(images), recipe.name)
+    device = torch.device(record.device)
+    score = evaluate(load_model(run.model).network.to(device), images.test, device)
+    rows = read_metrics(run.metrics)
+    draw_curves(rows, recipe.title, score.accuracy, run.curves)
+    run.write_record(
+        replace(
+            record,
+            status="finished",
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(position.seconds, 3),
+            step_ms=_step_times([float(row["step_ms"]) for row in rows]),
+            result={"test_accuracy": score.accuracy, "test_loss": score.loss},
+        )
+    )
+    return score
+
+
+def _step_times(milliseconds: list[float]) -> dict[str, float]:
+    """Median and quartiles, and what the second tutorial counts: seconds per 500 steps."""
+    low, median, high = (
+        statistics.quantiles(milliseconds, n=4) if len(milliseconds) > 1 else milliseconds * 3
+    )
+    times = {"quartile_1": low, "median": median, "quartile_3": high}
+    times["seconds_per_500_steps"] = median / 2
+    return {name: round(value, 3) for name, value in times.items()}
+
+
+@contextmanager
+def _settings_of_the_run(device: str, threads: int) -> Iterator[torch.device]:
+    """The run's device and threads, and a random state of its own; the caller's come back after it."""
+    where = _device(device)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng([where] if where.type == "cuda" else []):
+            yield where
+    finally:
+        torch.set_num_threads(before)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise OstinatoError(
+            f'Device "{name}" cannot be used here: {str(error).splitlines()[0]}. Expected cpu, or cuda '
+            "where there is one."
+        ) from error
+    return device
+
+
+def _shape(images: ImageData) -> ImageShape:
+    return ImageShape(rows=images.rows, columns=images.columns, classes=images.classes)
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
