@@ -28,8 +28,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -43,12 +43,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
 
 def read_tensors(
-    path: Path, format: int, error: type[OstinatoError], what: str
+    path: Path, readable: int, error: type[OstinatoError], what: str
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Reads what `write_tensors` wrote: the header and the tensors.
 
     Raises `error`, naming the file, when it is missing, damaged, something else, or when the header's
-    "format" is not the one this version reads. `what` says in words what was expected.
+    "format" is not the `readable` one. `what` says in words what was expected.
     """
     if not path.exists():
         raise error(f"{path}: expected {what}, found nothing there.")
@@ -62,9 +62,9 @@ def read_tensors(
             f"{path}: expected {what}, found something else or only a part of one ({cause}). Nothing "
             "was loaded; take a whole copy or train again."
         ) from cause
-    if found != format:
+    if found != readable:
         raise error(
-            f"{path}: its format is {found}, this version of Ostinato reads {format}. It was written "
+            f"{path}: its format is {found}, this version of Ostinato reads {readable}. It was written "
             "by a newer version; upgrade ostinato."
         )
     return header, tensors

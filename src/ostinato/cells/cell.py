@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ostinato.errors import ShapeError
 
-State = Any
+CellState = Any
 """A named tuple of tensors `[B, …]`; each cell declares its own as `Cell.State`."""
 
 
@@ -47,17 +47,18 @@ class Cell(nn.Module):
         """Draws the weights anew from torch's generator."""
         raise NotImplementedError
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> CellState:
         """The state before the first step: zeros, on the device and in the dtype of the weights."""
         weight = next(self.parameters())
         fields: tuple[str, ...] = self.State._fields  # type: ignore[attr-defined]
-        return self.State(*(weight.new_zeros(batch, self.hidden_size) for _ in fields))
+        state: CellState = self.State(*(weight.new_zeros(batch, self.hidden_size) for _ in fields))
+        return state
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """One time step: `(x_t [B, I], state) → (output_t [B, H], state)`."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: CellState | None = None) -> tuple[Tensor, CellState]:
         """One checked step, from the initial state unless one is given."""
         if x.dim() != 2 or x.shape[1] != self.input_size:
             raise ShapeError(

@@ -1,5 +1,6 @@
 """The gated recurrent unit, in both of its forms."""
 
+import torch
 from torch import Tensor, nn, sigmoid, tanh
 
 from ostinato.cells.cell import Cell, HiddenState, glorot_, orthogonal_, weight
@@ -47,11 +48,9 @@ class GRU(Cell):
 
     def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
         h, H = state.h, self.hidden_size
-        gates, n = (x @ self.W_x + self.b).split([2 * H, H], -1)
+        gates, n = torch.split(x @ self.W_x + self.b, [2 * H, H], -1)
         r, z = sigmoid(gates + h @ self.W_h).chunk(2, -1)
-        if self.b_n is None:
-            n = tanh(n + (r * h) @ self.W_n)
-        else:
-            n = tanh(n + r * (h @ self.W_n + self.b_n))
+        before = self.b_n is None
+        n = tanh(n + ((r * h) @ self.W_n if before else r * (h @ self.W_n + self.b_n)))
         h = (1 - z) * n + z * h
         return h, HiddenState(h)

@@ -55,6 +55,4 @@ class LayerNormLSTM(Cell):
         return h, LSTMState(h, c)
 
     def _normalise(self, a: Tensor, index: int) -> Tensor:
-        return layer_norm(
-            a, (self.hidden_size,), self.gamma[index], self.beta[index], self.epsilon
-        )
+        return layer_norm(a, (self.hidden_size,), self.gamma[index], self.beta[index], self.epsilon)

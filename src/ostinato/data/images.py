@@ -66,8 +66,8 @@ class ImageData:
         """Tells whether two runs read the same data: a digest of every pixel and label."""
         digest = hashlib.blake2b(digest_size=16)
         for part in (self.train, self.validation, self.test):
-            digest.update(part.pixels.numpy())
-            digest.update(part.labels.numpy())
+            digest.update(part.pixels.numpy().data)
+            digest.update(part.labels.numpy().data)
         return digest.hexdigest()
 
 
@@ -105,9 +105,7 @@ def _read_pair(folder: Path, names: tuple[str, str]) -> Images:
         )
     if not len(pixels):
         raise DataError(f"{image_file}: expected images, found none.")
-    return Images(
-        torch.from_numpy(pixels.copy()), torch.from_numpy(labels.astype(np.int64))
-    )
+    return Images(torch.from_numpy(pixels.copy()), torch.from_numpy(labels.astype(np.int64)))
 
 
 def _find(folder: Path, name: str) -> Path:

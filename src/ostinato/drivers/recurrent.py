@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ostinato.cells import Cell
-from ostinato.cells.cell import State
+from ostinato.cells.cell import CellState
 from ostinato.drivers import reference
 
 
@@ -27,14 +27,12 @@ class Recurrent(nn.Module):
     def forward(
         self,
         x: Tensor,
-        state: State | None = None,
+        state: CellState | None = None,
         *,
         lengths: Tensor | None = None,
         resets: Tensor | None = None,
-    ) -> tuple[Tensor, State]:
-        return reference.run(
-            self.cell, x, state, lengths=lengths, resets=resets, reverse=self.reverse
-        )
+    ) -> tuple[Tensor, CellState]:
+        return reference.run(self.cell, x, state, lengths=lengths, resets=resets, reverse=self.reverse)
 
     def extra_repr(self) -> str:
         return "reverse=True" if self.reverse else ""

@@ -1,22 +1,22 @@
-"""The reference: the plain loop over a cell's step, with autograd. The truth that faster rows must meet."""
+"""The reference: the plain loop over a cell's step, with autograd; the truth that faster rows meet."""
 
 import torch
 from torch import Tensor
 
 from ostinato.cells import Cell
-from ostinato.cells.cell import State
+from ostinato.cells.cell import CellState
 from ostinato.drivers.sequence import check_sequence, flip_within, reversed_resets
 
 
 def run(
     cell: Cell,
     x: Tensor,
-    state: State | None = None,
+    state: CellState | None = None,
     *,
     lengths: Tensor | None = None,
     resets: Tensor | None = None,
     reverse: bool = False,
-) -> tuple[Tensor, State]:
+) -> tuple[Tensor, CellState]:
     """Walks a cell over `x [B, T, I]` and returns `(outputs [B, T, output_size], state)`.
 
     `state` starts the walk; the cell's initial state if none is given.
@@ -60,7 +60,7 @@ def run(
     return (flip_within(stacked, lengths) if reverse else stacked), state
 
 
-def _choose(rows: Tensor, yes: State, no: State) -> State:
+def _choose(rows: Tensor, yes: CellState, no: CellState) -> CellState:
     """Row by row, the one state or the other."""
     pick = (
         torch.where(rows.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in zip(yes, no, strict=True)

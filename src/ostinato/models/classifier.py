@@ -37,4 +37,5 @@ class SequenceClassifier(nn.Module):
         # The last step alone is kept before dropout: masks for the others would be drawn for nothing.
         seen = outputs[:, -1] if self.readout == "last" else outputs
         seen = self.output_dropout(seen)
-        return self.head(seen if self.readout == "last" else seen.mean(1))
+        logits: Tensor = self.head(seen if self.readout == "last" else seen.mean(1))
+        return logits

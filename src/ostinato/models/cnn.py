@@ -52,4 +52,5 @@ class CNN(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x.unsqueeze(1)))
+        logits: Tensor = self.head(self.features(x.unsqueeze(1)))
+        return logits

@@ -5,19 +5,22 @@ from ostinato.training.loop import resume, train
 from ostinato.training.observer import Observer, Step
 from ostinato.training.recipe import Recipe, parse_recipe, read_recipe, recipe_names, with_training
 from ostinato.training.run import Record, RunFolder
+from ostinato.training.use import classify, test_run
 
 __all__ = [
     "Observer",
-    "Record",
     "Recipe",
+    "Record",
     "RunFolder",
     "Score",
     "Step",
+    "classify",
     "evaluate",
     "parse_recipe",
     "read_recipe",
     "recipe_names",
     "resume",
+    "test_run",
     "train",
     "with_training",
 ]

@@ -72,9 +72,7 @@ def _load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
-        key.removeprefix(prefix): tensor
-        for key, tensor in tensors.items()
-        if key.startswith(prefix)
+        key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)
     }
 
 

@@ -11,9 +11,7 @@ from ostinato.errors import nearest
 Model = type[BaseModel]
 
 
-def explain(
-    error: ValidationError, model: Model, document: Mapping[str, Any], origin: str
-) -> str:
+def explain(error: ValidationError, model: Model, document: Mapping[str, Any], origin: str) -> str:
     """One line a mistake: the file, the key, what was expected, what came, the nearest right name."""
     lines = [_line(detail, model, document) for detail in error.errors()]
     many = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
@@ -27,19 +25,21 @@ def _line(detail: ErrorDetails, model: Model, document: Mapping[str, Any]) -> st
         case "missing":
             return f"{key}: missing."
         case "extra_forbidden":
-            known = {_alias(name, field) for table in tables for name, field in table.model_fields.items()}
+            known = {
+                _alias(name, field) for table in tables for name, field in table.model_fields.items()
+            }
             return f"{key}: there is no such key; {nearest(path[-1], known)}"
         case "union_tag_invalid":
             context = detail["ctx"]
             key = f"{key}.{str(context['discriminator']).strip(chr(39))}"
-            known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
+            known = {tag.strip(" '") for tag in context["expected_tags"].split(",")}
             return f'{key} = "{context["tag"]}": {nearest(context["tag"], known)}'
         case "union_tag_not_found":
             name = str(detail["ctx"]["discriminator"]).strip("'")
             return f"{key}.{name}: missing."
         case "literal_error":
-            known = [option.strip("'") for option in detail["ctx"]["expected"].split(" or ")]
-            known = [option.strip("' ") for part in known for option in part.split(",")]
+            options = detail["ctx"]["expected"].replace(" or ", ",").split(",")
+            known = {option.strip("' ") for option in options}
             return f"{key} = {detail['input']!r}: {nearest(str(detail['input']), known)}"
         case "value_error":
             return f"{key}: {detail['ctx']['error']}."
@@ -67,9 +67,7 @@ def _walk(
 
 
 def _is_tag(part: int | str, models: list[Model], table: Any) -> bool:
-    return any(part in _tags(m) for m in models) and not (
-        isinstance(table, Mapping) and part in table
-    )
+    return any(part in _tags(m) for m in models) and not (isinstance(table, Mapping) and part in table)
 
 
 def _tags(model: Model) -> set[str]:

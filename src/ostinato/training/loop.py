@@ -22,6 +22,7 @@ from ostinato.models.file import load_model, save_model
 from ostinato.models.settings import ImageShape
 from ostinato.training.checkpoint import Position, read_checkpoint, write_checkpoint
 from ostinato.training.curves import draw_curves
+from ostinato.training.device import pick_device
 from ostinato.training.evaluate import Score, evaluate
 from ostinato.training.interrupt import stop_requests
 from ostinato.training.metrics import Metrics, read_metrics
@@ -75,17 +76,19 @@ def resume(path: Path, *, observer: Observer | None = None) -> tuple[RunFolder, 
     Raises RunError when the run is finished, damaged, or its data are no longer the same.
     """
     run = RunFolder.open(path)
+    run.sweep()
     recipe, record = run.read_recipe(), run.read_record()
     if record.status == "finished":
         raise RunError(
-            f"{path}: this run is finished; nothing is left to resume. Test it: ostinato evaluate {path}"
+            f"{path}: this run is finished; nothing is left to resume. Test it: ostinato evaluate "
+            f"{path}"
         )
     folder = None if record.data_folder is None else Path(record.data_folder)
     images = load_images(folder, recipe.data.train, recipe.data.validation)
     if images.fingerprint != record.data_fingerprint:
         raise RunError(
-            f"{path}: the data in {images.source} are not those that the run began with. Put them back, "
-            "or train anew."
+            f"{path}: the data in {images.source} are not those that the run began with. Put them "
+            "back, or train anew."
         )
     with _settings_of_the_run(record.device, record.threads) as where:
         network = build(recipe.model, _shape(images)).to(where)
@@ -95,7 +98,7 @@ def resume(path: Path, *, observer: Observer | None = None) -> tuple[RunFolder, 
 
 
 def make_optimizer(settings: AdamSettings | SGDSettings, network: nn.Module) -> Optimizer:
-    """torch's optimiser in its fused form: one pass over all weights."""
+    """Torch's optimiser in its fused form: one pass over all weights."""
     weights = network.parameters()
     if isinstance(settings, AdamSettings):
         first, second = settings.betas
@@ -131,7 +134,7 @@ def _go_on(
                 logits = network(x)
                 loss = cross_entropy(logits, labels)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 if recipe.training.clip_norm:
                     clip_grad_norm_(weights, recipe.training.clip_norm)
                 optimizer.step()
@@ -186,7 +189,7 @@ def _finish(
     network: nn.Module,
     position: Position,
 ) -> Score:
-    """Saves the model, tests what is on the disk rather than what is in memory, completes the record."""
+    """Saves the model, tests what is on the disk (not what is in memory), completes the record."""
     save_model(run.model, network, recipe.model, _shape(images), recipe.name)
     device = torch.device(record.device)
     score = evaluate(load_model(run.model).network.to(device), images.test, device)
@@ -218,7 +221,7 @@ def _step_times(milliseconds: list[float]) -> dict[str, float]:
 @contextmanager
 def _settings_of_the_run(device: str, threads: int) -> Iterator[torch.device]:
     """The run's device and threads, and a random state of its own; the caller's come back after it."""
-    where = _device(device)
+    where = pick_device(device)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -226,18 +229,6 @@ def _settings_of_the_run(device: str, threads: int) -> Iterator[torch.device]:
             yield where
     finally:
         torch.set_num_threads(before)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise OstinatoError(
-            f'Device "{name}" cannot be used here: {str(error).splitlines()[0]}. Expected cpu, or cuda '
-            "where there is one."
-        ) from error
-    return device
 
 
 def _shape(images: ImageData) -> ImageShape:

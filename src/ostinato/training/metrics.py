@@ -53,9 +53,7 @@ class Metrics:
         write_atomically(csv_path, text.getvalue())
         self._file = csv_path.open("a", newline="", encoding="utf-8")
         self._csv = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
-        self._events = SummaryWriter(
-            str(events), purge_step=after_step + 1 if after_step else None
-        )
+        self._events = SummaryWriter(str(events), purge_step=after_step + 1 if after_step else None)
 
     def add(self, row: Mapping[str, float]) -> None:
         """One step's row; columns that were not measured stay empty."""
@@ -79,7 +77,7 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a metrics file; none if there is no file. A half-written last line is left out."""
+    """The whole rows of a metrics file, a half-written last one left out; none if there is no file."""
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8")

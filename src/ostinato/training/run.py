@@ -1,12 +1,12 @@
 """A run is a folder: what was asked for, what happened, and what came of it.
 
-    recipe.toml              the whole recipe, as run
-    run.json                 versions, machine, data, times, result
-    metrics.csv              a row a step
-    events/                  the same for TensorBoard
-    checkpoint.safetensors   where to go on from
-    model.safetensors        the trained model
-    curves.png               loss and accuracy over steps
+recipe.toml              the whole recipe, as run
+run.json                 versions, machine, data, times, result
+metrics.csv              a row a step
+events/                  the same for TensorBoard
+checkpoint.safetensors   where to go on from
+model.safetensors        the trained model
+curves.png               loss and accuracy over steps
 """
 
 import json
@@ -105,8 +105,8 @@ class RunFolder:
         """A folder that holds a run; raises RunError when it does not."""
         if not path.is_dir():
             raise RunError(
-                f"{path}: expected the folder of a run, found {'a file' if path.exists() else 'nothing'}"
-                ". `ostinato train` makes one and says where."
+                f"{path}: expected the folder of a run, found "
+                f"{'a file' if path.exists() else 'nothing'}. `ostinato train` makes one and says where."
             )
         for name in ("recipe.toml", "run.json"):
             if not (path / name).is_file():
@@ -115,6 +115,11 @@ class RunFolder:
                     "begun. Train anew."
                 )
         return cls(path)
+
+    def sweep(self) -> None:
+        """Removes what a killed process left of files it had not finished."""
+        for part in self.path.glob(".*.part"):
+            part.unlink()
 
     def read_recipe(self) -> Recipe:
         file = self.path / "recipe.toml"

@@ -6,15 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ostinato.cells.cell import State
+from ostinato.cells.cell import CellState
 from ostinato.errors import OstinatoError
 
 
 class BothStates(NamedTuple):
     """The state of each direction."""
 
-    forward: State
-    backward: State
+    forward: CellState
+    backward: CellState
 
 
 def concatenate(forward: Tensor, backward: Tensor) -> Tensor:

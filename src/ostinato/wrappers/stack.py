@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ostinato.cells.cell import State
+from ostinato.cells.cell import CellState
 from ostinato.errors import OstinatoError
 
 
@@ -33,11 +33,11 @@ class Stack(nn.Module):
     def forward(
         self,
         x: Tensor,
-        state: Sequence[State] | None = None,
+        state: Sequence[CellState] | None = None,
         *,
         lengths: Tensor | None = None,
         resets: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[State, ...]]:
+    ) -> tuple[Tensor, tuple[CellState, ...]]:
         states = [None] * len(self.layers) if state is None else list(state)
         if len(states) != len(self.layers):
             raise OstinatoError(

@@ -1,0 +1,5 @@
+"""The command line: one file a command, which parses, makes one library call, and prints."""
+
+from ostinato.cli.app import main
+
+__all__ = ["main"]

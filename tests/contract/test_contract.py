@@ -1,0 +1,261 @@
+"""The promises of every cell, on every row that can run it. Only the reference row exists so far."""
+
+import copy
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ostinato.cells import CELLS
+from ostinato.drivers import Recurrent
+from tests.contract.cells import CASES, every_cell
+
+I, H = 3, 4  # noqa: E741
+EXACT = {"rtol": 1e-11, "atol": 1e-12}  # float64: equal but for the order of a sum
+
+
+def layer_of(make, reverse=False, seed=0, sizes=(I, H)):
+    """A layer in float64 whose weights are all random, biases too."""
+    torch.manual_seed(seed)
+    layer = Recurrent(make(*sizes), reverse=reverse).double()
+    with torch.no_grad():
+        for weight in layer.parameters():
+            weight.copy_(torch.randn_like(weight) * 0.5)
+    return layer
+
+
+def some_state(layer, batch):
+    """Random, and different in every field."""
+    return type(start := layer.cell.initial_state(batch))(*(torch.randn_like(s) for s in start))
+
+
+def close(got, expected):
+    for a, b in zip(flat(got), flat(expected), strict=True):
+        torch.testing.assert_close(a, b, **EXACT)
+
+
+def flat(value):
+    return [value] if isinstance(value, torch.Tensor) else [t for part in value for t in flat(part)]
+
+
+def test_every_cell_of_the_library_is_held_to_the_contract():
+    assert {type(make(2, 2)) for make in CASES.values()} == set(CELLS.values())
+
+
+@every_cell
+def test_steps_make_the_sequence(make):
+    layer, x = layer_of(make), torch.randn(2, 5, I, dtype=torch.float64)
+    state, outputs = some_state(layer, 2), []
+    whole = layer(x, state)
+    for x_t in x.unbind(1):
+        output, state = layer.cell(x_t, state)
+        outputs.append(output)
+    close(whole, (torch.stack(outputs, 1), state))
+
+
+@every_cell
+@settings(deadline=None, max_examples=15)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(0, 2**31))
+def test_chunks_make_the_whole(make, sizes, seed):
+    layer = layer_of(make, seed=seed)
+    x = torch.randn(2, sum(sizes), I, dtype=torch.float64)
+    state, outputs = some_state(layer, 2), []
+    whole = layer(x, state)
+    for chunk in x.split(sizes, 1):
+        output, state = layer(chunk, state)
+        outputs.append(output)
+    close(whole, (torch.cat(outputs, 1), state))
+
+
+@every_cell
+def test_a_row_does_not_depend_on_the_others(make):
+    layer, x = layer_of(make), torch.randn(4, 6, I, dtype=torch.float64)
+    outputs, state = layer(x)
+    order = torch.tensor([2, 0, 3, 1])
+    close(layer(x[order]), (outputs[order], type(state)(*(s[order] for s in state))))
+    alone, alone_state = layer(x[1:2])
+    close((alone, alone_state), (outputs[1:2], type(state)(*(s[1:2] for s in state))))
+
+
+@every_cell
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
+def test_lengths_end_a_row(make, reverse):
+    layer, x = layer_of(make, reverse), torch.randn(4, 6, I, dtype=torch.float64)
+    lengths, start = torch.tensor([6, 0, 2, 5]), some_state(layer, 4)
+    outputs, state = layer(x, start, lengths=lengths)
+    for row, length in enumerate(lengths.tolist()):
+        own = type(start)(*(s[row : row + 1] for s in start))
+        alone, alone_state = layer(x[row : row + 1, :length], own)
+        close(outputs[row : row + 1, :length], alone)
+        assert not outputs[row, length:].any()
+        close(type(state)(*(s[row : row + 1] for s in state)), alone_state)
+
+
+@every_cell
+@pytest.mark.parametrize("junk", [math.nan, math.inf, 1e30])
+def test_padding_changes_nothing(make, junk):
+    layer, x = layer_of(make), torch.randn(3, 5, I, dtype=torch.float64)
+    lengths = torch.tensor([5, 2, 0])
+    padding = torch.arange(5) >= lengths[:, None]
+    results = []
+    for filling in (0.0, junk):
+        filled = x.masked_fill(padding[:, :, None], filling).requires_grad_()
+        outputs, state = layer(filled, lengths=lengths)
+        loss = (outputs * outputs.detach().cos()).sum() + sum((s**2).sum() for s in state)
+        grads = torch.autograd.grad(loss, [filled, *layer.parameters()])
+        results.append([outputs, *state, *grads])
+        assert not grads[0][padding].any()
+    for clean, dirty in zip(*results, strict=True):
+        assert torch.equal(clean, dirty)
+
+
+@every_cell
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
+@pytest.mark.parametrize("lengths", [None, [7, 4]], ids=["full", "ragged"])
+def test_resets_cut_a_row(make, reverse, lengths):
+    layer, x = layer_of(make, reverse), torch.randn(2, 7, I, dtype=torch.float64)
+    resets = torch.zeros(2, 7, dtype=torch.bool)
+    resets[0, [2, 5]] = True
+    resets[1, [1, 2]] = True
+    ends = [7, 7] if lengths is None else lengths
+    outputs, state = layer(x, resets=resets, lengths=None if lengths is None else torch.tensor(lengths))
+    for row in range(2):
+        cuts = [0, *resets[row].nonzero().flatten().tolist(), ends[row]]
+        parts = [layer(x[row : row + 1, a:b]) for a, b in pairwise(cuts)]
+        close(outputs[row, : ends[row]], torch.cat([part[0][0] for part in parts]))
+        last = parts[0 if reverse else -1][1]
+        close(type(state)(*(s[row : row + 1] for s in state)), last)
+
+
+@every_cell
+def test_no_gradient_crosses_a_reset(make):
+    layer = layer_of(make)
+    x = torch.randn(1, 6, I, dtype=torch.float64, requires_grad=True)
+    resets = torch.zeros(1, 6, dtype=torch.bool)
+    resets[0, 3] = True
+    outputs, _ = layer(x, resets=resets)
+    (gradient,) = torch.autograd.grad(outputs[:, 3:].sum(), x)
+    assert not gradient[:, :3].any()
+    assert gradient[:, 3:].any()
+
+
+@every_cell
+def test_a_reset_leaves_the_given_state_behind(make):
+    layer, x = layer_of(make), torch.randn(1, 4, I, dtype=torch.float64)
+    resets = torch.tensor([[True, False, False, False]])
+    close(layer(x, some_state(layer, 1), resets=resets), layer(x))
+
+
+@every_cell
+def test_reverse_is_a_flip_within_the_length(make):
+    forwards, backwards = layer_of(make), layer_of(make, reverse=True)
+    x, lengths = torch.randn(3, 5, I, dtype=torch.float64), torch.tensor([5, 3, 0])
+    flipped, expected = x.clone(), torch.zeros(3, 5, H, dtype=torch.float64)
+    for row, length in enumerate(lengths.tolist()):
+        flipped[row, :length] = x[row, :length].flip(0)
+    outputs, state = forwards(flipped, lengths=lengths)
+    for row, length in enumerate(lengths.tolist()):
+        expected[row, :length] = outputs[row, :length].flip(0)
+    close(backwards(x, lengths=lengths), (expected, state))
+    close(backwards(x)[0], forwards(x.flip(1))[0].flip(1))
+
+
+def differentiable(make, reverse=False):
+    """The layer as a function of input, initial state and every weight."""
+    layer = layer_of(make, reverse, sizes=(2, 3))
+    names = [name for name, _ in layer.named_parameters()]
+    start = some_state(layer, 2)
+    lengths = torch.tensor([3, 2])
+    resets = torch.tensor([[False, True, False], [False, False, False]])
+
+    def function(x, *rest):
+        state = type(start)(*rest[: len(start)])
+        weights = dict(zip(names, rest[len(start) :], strict=True))
+        arguments = {"lengths": lengths, "resets": resets}
+        outputs, last = torch.func.functional_call(layer, weights, (x, state), arguments)
+        return (outputs, *last)
+
+    x = torch.randn(2, 3, 2, dtype=torch.float64)
+    inputs = [x, *start, *(weight.detach() for weight in layer.parameters())]
+    return function, [each.clone().requires_grad_() for each in inputs]
+
+
+@every_cell
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
+def test_gradients_are_numerically_right(make, reverse):
+    function, inputs = differentiable(make, reverse)
+    assert torch.autograd.gradcheck(function, inputs)
+
+
+@every_cell
+def test_second_derivatives_are_numerically_right(make):
+    function, inputs = differentiable(make)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+@every_cell
+@pytest.mark.parametrize("shape", [(0, 4), (2, 0), (0, 0), (1, 1), (3, 7)])
+def test_any_batch_and_any_time(make, shape):
+    layer = layer_of(make)
+    x = torch.randn(*shape, I, dtype=torch.float64, requires_grad=True)
+    outputs, state = layer(x)
+    assert outputs.shape == (*shape, H)
+    assert all(s.shape == (shape[0], H) for s in state)
+    if shape[1]:
+        (outputs.sum() + sum(s.sum() for s in state)).backward()
+        assert x.grad.shape == x.shape
+    else:
+        close(state, layer.cell.initial_state(shape[0]))
+
+
+@every_cell
+def test_layout_in_memory_does_not_matter(make):
+    layer, x = layer_of(make), torch.randn(2, 5, I, dtype=torch.float64)
+    expected = layer(x)
+    close(layer(x.transpose(0, 1).contiguous().transpose(0, 1)), expected)
+    padded = torch.randn(2, 10, 2 * I, dtype=torch.float64)
+    padded[:, ::2, ::2] = x
+    close(layer(padded[:, ::2, ::2]), expected)
+    same = x[:1].expand(3, 5, I)
+    close(layer(same)[0], layer(same.contiguous())[0])
+
+
+@every_cell
+def test_save_load_copy_and_seed(make):
+    layer, x = layer_of(make), torch.randn(2, 3, I, dtype=torch.float64)
+    other = layer_of(make, seed=1)
+    other.load_state_dict(layer.state_dict())
+    for same in (other, copy.deepcopy(layer)):
+        assert torch.equal(same(x)[0], layer(x)[0])
+    assert torch.equal(layer_of(make)(x)[0], layer(x)[0])
+    assert not torch.equal(layer_of(make, seed=1)(x)[0], layer(x)[0])
+
+
+@every_cell
+def test_every_weight_matters(make):
+    """No weight is declared and then forgotten in the step."""
+    layer, x = layer_of(make), torch.randn(2, 3, I, dtype=torch.float64)
+    outputs, state = layer(x, some_state(layer, 2))
+    grads = torch.autograd.grad(outputs.sin().sum() + state[-1].cos().sum(), layer.parameters())
+    assert all(g.abs().max() > 1e-6 for g in grads)
+
+
+@every_cell
+def test_wrong_shapes_are_told(make):
+    layer = layer_of(make)
+    x = torch.randn(2, 5, I, dtype=torch.float64)
+    with pytest.raises(ValueError, match=rf"expected x of shape \[B, T, I={I}\], got \[2, 5\]"):
+        layer(x[..., 0])
+    with pytest.raises(ValueError, match=r"one step takes x_t of shape .* wrap the cell in Recurrent"):
+        layer.cell(x)
+    with pytest.raises(ValueError, match=r"lengths as integers of shape \[B=2\]"):
+        layer(x, lengths=torch.ones(3, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"lengths between 0 and T=5, got 1 to 6"):
+        layer(x, lengths=torch.tensor([1, 6]))
+    with pytest.raises(ValueError, match=r"resets as bool of shape \[B=2, T=5\]"):
+        layer(x, resets=torch.zeros(2, 5))
+    with pytest.raises(ValueError, match=r"hidden_size must be a whole number of at least 1, got 0"):
+        make(I, 0)
