@@ -81,7 +81,7 @@ def test_what_a_run_leaves(whole, recipe, tiny_folder):
     assert validated == [5, 7, 10, 14]
     assert [int(row["step"]) for row in rows if row["test_accuracy"]] == [4, 8, 12]
     assert not [name for name in os.listdir(run.path) if name.startswith(".")]
-    assert training.test_run(run.path) == score
+    assert training.score_run(run.path) == score
 
 
 def test_the_tested_model_is_the_one_on_the_disk(recipe, tiny_folder, tmp_path, monkeypatch):
@@ -300,7 +300,7 @@ def test_a_run_whose_data_changed_is_refused(stopped, tmp_path):
 
 
 def test_no_model_before_the_end(stopped):
-    for use in (lambda: training.test_run(stopped), lambda: training.classify(stopped, [])):
+    for use in (lambda: training.score_run(stopped), lambda: training.classify(stopped, [])):
         with pytest.raises(RunError, match="has not ended, so there is no model yet. Go on with"):
             use()
 
@@ -318,7 +318,7 @@ def test_data_that_do_not_fit_the_model(whole):
     with pytest.raises(
         DataError, match="8×8 images of 10 classes do not fit the model, which reads 28×28"
     ):
-        training.test_run(whole[0].path, data=folder)
+        training.score_run(whole[0].path, data=folder)
 
 
 def test_a_loss_beyond_repair_is_told(tiny_folder, tmp_path, tiny_recipe):

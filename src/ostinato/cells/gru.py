@@ -50,7 +50,7 @@ class GRU(Cell):
         h, H = state.h, self.hidden_size
         gates, n = torch.split(x @ self.W_x + self.b, [2 * H, H], -1)
         r, z = sigmoid(gates + h @ self.W_h).chunk(2, -1)
-        before = self.b_n is None
-        n = tanh(n + ((r * h) @ self.W_n if before else r * (h @ self.W_n + self.b_n)))
+        fed_back = (r * h) @ self.W_n if self.b_n is None else r * (h @ self.W_n + self.b_n)
+        n = tanh(n + fed_back)
         h = (1 - z) * n + z * h
         return h, HiddenState(h)

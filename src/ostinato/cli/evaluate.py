@@ -13,5 +13,5 @@ def evaluate(run: Run, data: Data = None, device: Device = "cpu", as_json: Json 
     from ostinato import training
     from ostinato.cli.outcome import in_words
 
-    score = training.test_run(run, data=data, device=device)
+    score = training.score_run(run, data=data, device=device)
     print(json.dumps(asdict(score)) if as_json else in_words(score))

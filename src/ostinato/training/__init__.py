@@ -5,7 +5,7 @@ from ostinato.training.loop import resume, train
 from ostinato.training.observer import Observer, Step
 from ostinato.training.recipe import Recipe, parse_recipe, read_recipe, recipe_names, with_training
 from ostinato.training.run import Record, RunFolder
-from ostinato.training.use import classify, test_run
+from ostinato.training.use import classify, score_run
 
 __all__ = [
     "Observer",
@@ -20,7 +20,7 @@ __all__ = [
     "read_recipe",
     "recipe_names",
     "resume",
-    "test_run",
+    "score_run",
     "train",
     "with_training",
 ]

@@ -106,7 +106,7 @@ class RunFolder:
         if not path.is_dir():
             raise RunError(
                 f"{path}: expected the folder of a run, found "
-                f"{'a file' if path.exists() else 'nothing'}. `ostinato train` makes one and says where."
+                f"{'a file' if path.exists() else 'nothing'}. `ostinato train` makes one."
             )
         for name in ("recipe.toml", "run.json"):
             if not (path / name).is_file():

@@ -14,7 +14,7 @@ from ostinato.training.evaluate import Score, evaluate
 from ostinato.training.run import RunFolder
 
 
-def test_run(path: Path, *, data: Path | None = None, device: str = "cpu") -> Score:
+def score_run(path: Path, *, data: Path | None = None, device: str = "cpu") -> Score:
     """Scores the saved model of a run on the test images of its data set, or of another folder.
 
     Raises RunError when there is no trained model, ModelFileError when it is damaged, DataError when
@@ -39,7 +39,7 @@ def test_run(path: Path, *, data: Path | None = None, device: str = "cpu") -> Sc
 def classify(path: Path, images: Sequence[Path]) -> list[list[float]]:
     """A probability for each class, for each picture; pictures are read before the first is classified.
 
-    Raises RunError and ModelFileError as `test_run` does, DataError for a file that is no picture.
+    Raises RunError and ModelFileError as `score_run` does, DataError for a file that is no picture.
     """
     model = _model(RunFolder.open(path))
     digits = [read_digit(image, model.shape.rows, model.shape.columns) for image in images]
