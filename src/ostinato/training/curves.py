@@ -17,6 +17,7 @@ def draw_curves(
     """Draws a run's metrics as PNG: each batch faint, their running mean, validation as points."""
     # Imported here: it takes half a second; the object interface needs no display and no global state.
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(11, 4.2), layout="constrained", dpi=120)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
@@ -32,6 +33,8 @@ def draw_curves(
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     loss_axes.set_yscale("log")
+    loss_axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    loss_axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
     low, _ = accuracy_axes.get_ylim()
     accuracy_axes.set_ylim(max(0.0, low), 1.005)
     accuracy_axes.axhline(

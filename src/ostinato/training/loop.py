@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam, Optimizer
 
-from ostinato.data import ImageData, load_images
+from ostinato.data import ImageData, Images, load_images
 from ostinato.errors import Interrupted, OstinatoError, RunError
 from ostinato.models.build import build
 from ostinato.models.file import load_model, save_model
@@ -120,51 +120,36 @@ def _go_on(
     observer = observer or Observer()
     device = torch.device(record.device)
     order = Order(len(images.train), recipe.training.batch, recipe.training.seed)
-    weights = list(network.parameters())
     log, total, done = recipe.log, record.steps, position.step
     began = time.perf_counter() - position.seconds
-    network.train()
 
+    network.train()
     observer.begin(recipe.title, done, total)
     try:
         with Metrics(run.metrics, run.events, done) as metrics, stop_requests() as stop:
             for number in range(done + 1, total + 1):
                 started = time.perf_counter()
                 x, labels = images.train.batch(order.batch(number), device)
-                logits = network(x)
-                loss = cross_entropy(logits, labels)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                if recipe.training.clip_norm:
-                    clip_grad_norm_(weights, recipe.training.clip_norm)
-                optimizer.step()
-                accuracy = (logits.argmax(-1) == labels).float().mean().item()
+                loss, accuracy = _learn(network, optimizer, x, labels, recipe.training.clip_norm)
                 now = time.perf_counter()
                 step = Step(
                     step=number,
                     epoch=order.epoch(number),
                     seconds=now - began,
                     step_ms=(now - started) * 1e3,
-                    loss=loss.item(),
+                    loss=loss,
                     accuracy=accuracy,
                 )
-                if not math.isfinite(step.loss):
+                if not math.isfinite(loss):
                     raise OstinatoError(
-                        f"{run.path}: the loss is {step.loss} at step {number}; the weights are beyond "
+                        f"{run.path}: the loss is {loss} at step {number}; the weights are beyond "
                         "repair. Train with a lower --set optimizer.lr, or a --set training.clip_norm."
                     )
-                row = asdict(step)
-                last = number == total
-                if len(images.validation) and (
-                    order.ends_epoch(number) or _due(number, log.validate_) or last
-                ):
-                    score = evaluate(network, images.validation, device)
-                    row |= {"validation_loss": score.loss, "validation_accuracy": score.accuracy}
-                    observer.scored(step, "validation", score.loss, score.accuracy)
+                row, last = asdict(step), number == total
+                if _due(number, log.validate_) or order.ends_epoch(number) or last:
+                    row |= _scored(network, images.validation, device, "validation", step, observer)
                 if _due(number, log.test) and not last:
-                    score = evaluate(network, images.test, device)
-                    row["test_accuracy"] = score.accuracy
-                    observer.scored(step, "test", score.loss, score.accuracy)
+                    row |= _scored(network, images.test, device, "test", step, observer)
                 metrics.add(row)
                 observer.step(step, line=_due(number, log.line))
                 if _due(number, log.checkpoint) or last or stop.came:
@@ -179,6 +164,36 @@ def _go_on(
     finally:
         observer.end()
     return _finish(run, recipe, record, images, network, position)
+
+
+def _learn(
+    network: nn.Module, optimizer: Optimizer, x: Tensor, labels: Tensor, clip_norm: float
+) -> tuple[float, float]:
+    """One step of learning; the loss and accuracy before it."""
+    logits = network(x)
+    loss = cross_entropy(logits, labels)
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip_norm:
+        clip_grad_norm_(network.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item(), (logits.argmax(-1) == labels).float().mean().item()
+
+
+def _scored(
+    network: nn.Module,
+    images: Images,
+    device: torch.device,
+    name: str,
+    step: Step,
+    observer: Observer,
+) -> dict[str, float]:
+    """The columns of a score in between, which the observer hears of too."""
+    if not len(images):
+        return {}
+    score = evaluate(network, images, device)
+    observer.scored(step, name, score.loss, score.accuracy)
+    return {f"{name}_loss": score.loss, f"{name}_accuracy": score.accuracy}
 
 
 def _finish(

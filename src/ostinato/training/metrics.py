@@ -19,6 +19,7 @@ COLUMNS = (
     "accuracy",
     "validation_loss",
     "validation_accuracy",
+    "test_loss",
     "test_accuracy",
 )
 """`step_ms` is the training step alone; validation and test stand where they were measured."""
@@ -28,6 +29,7 @@ TAGS = {
     "accuracy": "accuracy/train",
     "validation_loss": "loss/validation",
     "validation_accuracy": "accuracy/validation",
+    "test_loss": "loss/test",
     "test_accuracy": "accuracy/test",
     "step_ms": "speed/step_ms",
 }

@@ -1,0 +1,41 @@
+# One verb a chore. All of them install what they need into .venv first.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+
+.PHONY: help install demo check test bench clean
+
+help:     ## say what there is
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+install: $(VENV)/.ready  ## the library and its command line
+
+demo: install  ## train SRU on MNIST, save it, load it, test it
+	$(BIN)/ostinato train sru
+
+check: $(VENV)/.ready-dev  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: $(VENV)/.ready-dev  ## the whole test suite
+	$(BIN)/python -m pytest -n auto
+
+bench: $(VENV)/.ready-dev  ## train every recipe at full length from three seeds (hours)
+	$(BIN)/python benchmarks/accuracy.py
+
+clean:    ## remove .venv; runs stay
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e ".[dev]"
+	touch $(VENV)/.ready $@
