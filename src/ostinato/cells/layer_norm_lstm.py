@@ -3,7 +3,7 @@
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import layer_norm
 
-from ostinato.cells.cell import Cell, glorot_, orthogonal_, weight
+from ostinato.cells.cell import Cell, glorot_, weight
 from ostinato.cells.lstm import LSTMState
 
 
@@ -19,7 +19,7 @@ class LayerNormLSTM(Cell):
     LayerNormBasicLSTMCell: the carried c is the normalised one, and there is no bias beside β.
     Weights: `W_x [I, 4H]`, `W_h [H, 4H]`; `gamma`, `beta` `[5, H]`; order i, f, g, o, c.
     State: `h [B, H]`, `c [B, H]`.
-    Initialisation: W_x Glorot a gate, W_h orthogonal a gate, gamma one, beta zero.
+    Initialisation: W_x and W_h Glorot a gate, gamma one, beta zero.
     Raises ShapeError for sizes below 1.
 
     Differs from torch in: torch has no such cell. ε is 1e-12 by default as in TensorFlow 1, where
@@ -42,7 +42,7 @@ class LayerNormLSTM(Cell):
 
     def reset_parameters(self) -> None:
         glorot_(self.W_x, gates=4)
-        orthogonal_(self.W_h, gates=4)
+        glorot_(self.W_h, gates=4)
         nn.init.ones_(self.gamma)
         nn.init.zeros_(self.beta)
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn, sigmoid, tanh
 
-from ostinato.cells.cell import Cell, glorot_, orthogonal_, weight
+from ostinato.cells.cell import Cell, glorot_, weight
 
 
 class LSTMState(NamedTuple):
@@ -25,7 +25,7 @@ class LSTM(Cell):
     forget bias of Jozefowicz, Zaremba & Sutskever (2015).
     Weights: `W_x [I, 4H]`, `W_h [H, 4H]`, `b [4H]`; gate order i, f, g, o (torch's).
     State: `h [B, H]`, `c [B, H]`.
-    Initialisation: W_x Glorot a gate, W_h orthogonal a gate, b zero.
+    Initialisation: W_x and W_h Glorot a gate, b zero.
     Raises ShapeError for sizes below 1.
 
     Differs from torch in: `forget_bias` is added at run time (1 by default, as in TensorFlow 1's
@@ -44,7 +44,7 @@ class LSTM(Cell):
 
     def reset_parameters(self) -> None:
         glorot_(self.W_x, gates=4)
-        orthogonal_(self.W_h, gates=4)
+        glorot_(self.W_h, gates=4)
         nn.init.zeros_(self.b)
 
     def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
