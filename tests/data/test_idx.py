@@ -72,7 +72,7 @@ def test_the_bundle_is_small_and_quick(digits):
     assert digits.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
     assert digits.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert digits.train.labels.bincount().sum() == 55_000
-    assert (digits.rows, digits.columns, digits.classes) == (28, 28, 10)
+    assert (digits.size, digits.classes) == ((28, 28), 10)
 
 
 def test_prepare_packs_and_checks(tmp_path):
@@ -125,6 +125,12 @@ def test_sets_that_do_not_match(tiny_folder, tmp_path):
     folder = copy(tiny_folder, tmp_path / "labels")
     write_idx(folder / TEST[1], np.zeros(99))
     with pytest.raises(DataError, match="holds 100 images, t10k-labels-idx1-ubyte 99 labels"):
+        load_images(folder, 1, 1)
+
+    folder = copy(tiny_folder, tmp_path / "one class")
+    write_idx(folder / TRAIN[1], np.zeros(400))
+    write_idx(folder / TEST[1], np.zeros(100))
+    with pytest.raises(DataError, match="every label is 0; expected at least two classes"):
         load_images(folder, 1, 1)
 
     folder = copy(tiny_folder, tmp_path / "sizes")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tests.conftest import write_idx
 
 from ostinato import training
 from ostinato.errors import DataError, Interrupted, OstinatoError, RunError
@@ -306,15 +307,10 @@ def test_no_model_before_the_end(stopped):
 
 
 def test_data_that_do_not_fit_the_model(whole):
-    record = whole[0].read_record()
-    assert record.parameters > 0
-    from tests.conftest import write_idx
-
     folder = whole[0].path.parent / "small"
     folder.mkdir()
-    for part in ("train", "t10k"):
-        write_idx(folder / f"{part}-images-idx3-ubyte", torch.zeros(500, 8, 8).numpy())
-        write_idx(folder / f"{part}-labels-idx1-ubyte", (torch.arange(500) % 10).numpy())
+    write_idx(folder / "t10k-images-idx3-ubyte", torch.zeros(50, 8, 8).numpy())
+    write_idx(folder / "t10k-labels-idx1-ubyte", (torch.arange(50) % 10).numpy())
     with pytest.raises(
         DataError, match="8×8 images of 10 classes do not fit the model, which reads 28×28"
     ):

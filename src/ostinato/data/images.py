@@ -32,6 +32,17 @@ class Images:
     def __getitem__(self, rows: slice) -> "Images":
         return Images(self.pixels[rows], self.labels[rows])
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of an image."""
+        _, rows, columns = self.pixels.shape
+        return rows, columns
+
+    @property
+    def classes(self) -> int:
+        """Labels are 0 … classes − 1."""
+        return 1 + int(self.labels.max()) if len(self) else 0
+
     def batch(self, rows: Tensor | slice, device: torch.device) -> tuple[Tensor, Tensor]:
         """Some images as floats in 0…1 and their labels, on a device."""
         pixels = self.pixels[rows].to(device)
@@ -48,18 +59,14 @@ class ImageData:
     test: Images
 
     @property
-    def rows(self) -> int:
-        return self.train.pixels.shape[1]
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of an image."""
+        return self.train.size
 
     @property
-    def columns(self) -> int:
-        return self.train.pixels.shape[2]
-
-    @cached_property
     def classes(self) -> int:
-        return 1 + max(
-            int(part.labels.max()) for part in (self.train, self.validation, self.test) if len(part)
-        )
+        """How many there are in all parts together."""
+        return max(part.classes for part in (self.train, self.validation, self.test))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -80,9 +87,9 @@ def load_images(folder: Path | None, train: int, validation: int) -> ImageData:
     folder = MNIST if folder is None else folder
     images = _read_pair(folder, TRAIN)
     test = _read_pair(folder, TEST)
-    if images.pixels.shape[1:] != test.pixels.shape[1:]:
+    if images.size != test.size:
         raise DataError(
-            f"{folder}: training images are {_size(images)}, test images {_size(test)}; expected one "
+            f"{folder}: training images are {_by(images)}, test images {_by(test)}; expected one "
             "size for both."
         )
     if train + validation > len(images):
@@ -92,7 +99,15 @@ def load_images(folder: Path | None, train: int, validation: int) -> ImageData:
             f"{max(1, len(images) * 11 // 12)} --set data.validation={len(images) // 12}."
         )
     source = "MNIST (bundled)" if folder == MNIST else str(folder.resolve())
-    return ImageData(source, images[:train], images[train : train + validation], test)
+    data = ImageData(source, images[:train], images[train : train + validation], test)
+    if data.classes < 2:
+        raise DataError(f"{folder}: every label is 0; expected at least two classes to tell apart.")
+    return data
+
+
+def load_test_images(folder: Path | None) -> Images:
+    """The test images alone, of the bundled MNIST or of a folder as `load_images` takes it."""
+    return _read_pair(MNIST if folder is None else folder, TEST)
 
 
 def _read_pair(folder: Path, names: tuple[str, str]) -> Images:
@@ -123,5 +138,5 @@ def _find(folder: Path, name: str) -> Path:
     )
 
 
-def _size(images: Images) -> str:
-    return "×".join(map(str, images.pixels.shape[1:]))
+def _by(images: Images) -> str:
+    return "×".join(map(str, images.size))

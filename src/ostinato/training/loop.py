@@ -247,7 +247,8 @@ def _settings_of_the_run(device: str, threads: int) -> Iterator[torch.device]:
 
 
 def _shape(images: ImageData) -> ImageShape:
-    return ImageShape(rows=images.rows, columns=images.columns, classes=images.classes)
+    rows, columns = images.size
+    return ImageShape(rows=rows, columns=columns, classes=images.classes)
 
 
 def _due(step: int, every: int) -> bool:

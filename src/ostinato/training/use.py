@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ostinato.data import load_images
+from ostinato.data import load_test_images
 from ostinato.data.drawing import read_digit
 from ostinato.errors import DataError, RunError
 from ostinato.models.file import SavedModel, load_model
@@ -21,18 +21,18 @@ def score_run(path: Path, *, data: Path | None = None, device: str = "cpu") -> S
     the images do not fit it.
     """
     run = RunFolder.open(path)
-    recipe, record = run.read_recipe(), run.read_record()
+    record = run.read_record()
     model = _model(run)
     folder = data or (None if record.data_folder is None else Path(record.data_folder))
-    images = load_images(folder, recipe.data.train, recipe.data.validation)
-    found, expected = (images.rows, images.columns), (model.shape.rows, model.shape.columns)
+    images = load_test_images(folder)
+    found, expected = images.size, (model.shape.rows, model.shape.columns)
     if found != expected or images.classes > model.shape.classes:
         raise DataError(
-            f"{images.source}: {found[0]}×{found[1]} images of {images.classes} classes do not fit the "
-            f"model, which reads {expected[0]}×{expected[1]} and tells {model.shape.classes} apart."
+            f"{folder or 'MNIST'}: {found[0]}×{found[1]} images of {images.classes} classes do not fit "
+            f"the model, which reads {expected[0]}×{expected[1]} and tells {model.shape.classes} apart."
         )
     where = pick_device(device)
-    return evaluate(model.network.to(where), images.test, where)
+    return evaluate(model.network.to(where), images, where)
 
 
 @torch.no_grad()
