@@ -4,7 +4,8 @@
 
 Every training is `ostinato train RECIPE --seed N --threads 1` in a process of its own, as many side by
 side as there are cores. Finished runs are kept, interrupted ones resumed, so this can be stopped and
-started again. The record goes to `benchmarks/records/`, dated; the table to standard output.
+started again. A day's results are gathered in one record in `benchmarks/records/`; the
+table goes to standard output.
 
 Test accuracy is measured once, at the end, on the model read back from disk. `lstm-deep` has it every
 500 steps besides, as its tutorial does; the one at step 500 is in the record.
@@ -44,14 +45,16 @@ def main(
     results: dict[str, list[dict[str, Any]]] = {}
     for (recipe, seed), folder in zip(wanted, folders, strict=True):
         results.setdefault(recipe, []).append(result(folder, seed))
+    today = datetime.now(UTC).date().isoformat()
+    path = out or RECORDS / f"{today}-accuracy.json"
+    before = json.loads(path.read_text())["recipes"] if path.exists() else {}
     record = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python benchmarks/accuracy.py {' '.join(results)} --seeds {seeds}",
+        "date": today,
         "machine": folders[0].read_record().machine | {"cores": os.cpu_count()},
         "versions": folders[0].read_record().versions,
-        "recipes": {recipe: summary(each) for recipe, each in results.items()},
+        "note": "Trained side by side: the times are no measure of speed.",
+        "recipes": before | {recipe: summary(recipe, each) for recipe, each in results.items()},
     }
-    path = out or RECORDS / f"{record['date']}-accuracy.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(record, indent=2) + "\n")
     print(table(record["recipes"]))
@@ -91,10 +94,13 @@ def result(run: RunFolder, seed: int) -> dict[str, Any]:
     }
 
 
-def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and range over the seeds, and the runs themselves."""
+def summary(recipe: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and range over the seeds, the runs themselves, and what makes them again."""
+    seeds = ",".join(str(run["seed"]) for run in runs)
+    command = f"python benchmarks/accuracy.py {recipe} --seeds {seeds}"
     scores = [run["test_accuracy"] for run in runs]
-    summed: dict[str, Any] = {"mean": statistics.mean(scores), "low": min(scores), "high": max(scores)}
+    spread = {"mean": statistics.mean(scores), "low": min(scores), "high": max(scores)}
+    summed: dict[str, Any] = {"command": command, **spread}
     if "test_accuracy_at_step" in runs[0]:
         steps = runs[0]["test_accuracy_at_step"]
         summed["mean_at_step"] = {

@@ -25,7 +25,7 @@ class SRU(Cell):
     the TensorFlow 1 tutorial "SRU against LSTM". The highway carries the input past the cell; here
     it is learned (p), since widths differ.
     Weights: `W [I, 3H]` in order z, f, r, or `[I, 4H]` in order z, f, r, p; `b_f [H]`, `b_r [H]`.
-    State: `c [B, H]`. Initialisation: W Glorot a block, biases zero.
+    State: `c [B, H]`. Initialisation: W Glorot a block, b_f one (it remembers at first), b_r zero.
     Raises ShapeError for sizes below 1.
 
     Differs from torch in: torch has no SRU. Differs from the paper's second version (2018) in: the
@@ -44,7 +44,7 @@ class SRU(Cell):
 
     def reset_parameters(self) -> None:
         glorot_(self.W, gates=4 if self.highway else 3)
-        nn.init.zeros_(self.b_f)
+        nn.init.ones_(self.b_f)
         nn.init.zeros_(self.b_r)
 
     def step(self, x: Tensor, state: SRUState) -> tuple[Tensor, SRUState]:
