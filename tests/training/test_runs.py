@@ -149,6 +149,18 @@ def test_resumed_twice(whole, recipe, tiny_folder, tmp_path):
     equal_runs(run, whole[0])
 
 
+def test_two_threads_and_a_network_of_full_size(tiny_folder, tmp_path):
+    """Work that is split over threads is split, and summed, the same way again."""
+    recipe = training.read_recipe("bigru", {"data.train": "320", "data.validation": "80"})
+    recipe = training.with_training(recipe, steps=4)
+    straight, _ = training.train(recipe, tmp_path / "a", data=tiny_folder, threads=2)
+    with pytest.raises(Interrupted):
+        training.train(recipe, tmp_path / "b", data=tiny_folder, threads=2, observer=Stopper(2))
+    resumed, _ = training.resume(tmp_path / "b")
+    assert resumed.read_record().threads == 2
+    assert resumed.model.read_bytes() == straight.model.read_bytes()
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
