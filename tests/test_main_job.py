@@ -16,7 +16,7 @@ def test_one_epoch_of_sru_learns_to_read(digits, tmp_path):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     score = float(re.search(r"read back from disk: accuracy ([\d.]+)%", done.stdout).group(1))
-    assert score > 92  # about 95.5 over seeds; a wrong gate, order or scale does not get there
+    assert score > 92  # validation stood at 96.3 and 96.4 after one epoch in two full runs
 
     names = []
     for number in range(20):
