@@ -23,6 +23,7 @@ from typing import Annotated, Any
 
 import typer
 
+import ostinato
 from ostinato.files import write_atomically
 from ostinato.training import RunFolder, recipe_names
 from ostinato.training.metrics import read_metrics
@@ -100,13 +101,20 @@ def summary(recipe: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     command = f"python benchmarks/accuracy.py {recipe} --seeds {seeds}"
     scores = [run["test_accuracy"] for run in runs]
     spread = {"mean": statistics.mean(scores), "low": min(scores), "high": max(scores)}
-    summed: dict[str, Any] = {"command": command, **spread}
+    summed: dict[str, Any] = {"command": command, "commit": commit(), **spread}
     if "test_accuracy_at_step" in runs[0]:
         steps = runs[0]["test_accuracy_at_step"]
         summed["mean_at_step"] = {
             step: statistics.mean(run["test_accuracy_at_step"][step] for run in runs) for step in steps
         }
     return summed | {"runs": runs}
+
+
+def commit() -> str:
+    """Of the library that was measured; with `-dirty` if it had been changed since."""
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    there = Path(ostinato.__file__).parent
+    return subprocess.run(describe, cwd=there, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def table(recipes: dict[str, dict[str, Any]]) -> str:
