@@ -113,8 +113,8 @@ def summary(recipe: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
 def commit() -> str:
     """Of the library that was measured; with `-dirty` if it had been changed since."""
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    there = Path(ostinato.__file__).parent
-    return subprocess.run(describe, cwd=there, check=True, capture_output=True, text=True).stdout.strip()
+    here = Path(ostinato.__file__).parent
+    return subprocess.run(describe, cwd=here, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def table(recipes: dict[str, dict[str, Any]]) -> str:
