@@ -16,6 +16,34 @@ class ShapeError(OstinatoError, ValueError):
     """A tensor or a size does not fit."""
 
 
+class DtypeError(OstinatoError, TypeError):
+    """A tensor holds another kind of number than the weights."""
+
+
+class DeviceError(OstinatoError, ValueError):
+    """A tensor lies on another device than the weights."""
+
+
+class LengthsError(OstinatoError, ValueError):
+    """Lengths or resets have the wrong shape, kind or values."""
+
+
+class StateError(OstinatoError, ValueError):
+    """A state has the wrong shape, or is another cell's."""
+
+
+class StepError(OstinatoError, ValueError):
+    """A cell's step is not one: it changes its input in place, or returns another kind of state."""
+
+
+class OptionError(OstinatoError, ValueError):
+    """An option does not exist, has a value it cannot have, or excludes another."""
+
+
+class RowError(OstinatoError, RuntimeError):
+    """Who was asked to run a call cannot run it."""
+
+
 class DataError(OstinatoError):
     """A data file or an image cannot be read for what it should be."""
 

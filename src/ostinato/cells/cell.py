@@ -23,7 +23,8 @@ class Cell(nn.Module):
     A subclass sets `State`, makes its weights in `__init__`, fills them in `reset_parameters`, and
     writes `step` as its paper does. Drivers, wrappers and models need nothing else.
 
-    Shapes: `x_t [B, I]`, `output_t [B, output_size]`, each tensor of the state `[B, H]`.
+    Shapes: `x_t [B, I]`, `output_t [B, H]`, each tensor of the state `[B, H]`; a cell for which that
+    is not so overrides `input_shape`, `output_shape` or `state_shapes`.
     """
 
     State: ClassVar[type]
@@ -39,9 +40,25 @@ class Cell(nn.Module):
         self.hidden_size = hidden_size
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one row of `x_t`, without the batch; `(I,)`."""
+        return (self.input_size,)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of one row of `output_t`, without the batch; `(H,)`."""
+        return (self.hidden_size,)
+
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of one row of each field of the state, without the batch; `(H,)` each."""
+        fields: tuple[str, ...] = self.State._fields  # type: ignore[attr-defined]
+        return ((self.hidden_size,),) * len(fields)
+
+    @property
     def output_size(self) -> int:
-        """Width of what one step puts out; H unless a cell says otherwise."""
-        return self.hidden_size
+        """Width of what one step puts out: what a layer above reads as its I."""
+        return self.output_shape[0]
 
     def reset_parameters(self) -> None:
         """Draws the weights anew from torch's generator."""
@@ -50,9 +67,7 @@ class Cell(nn.Module):
     def initial_state(self, batch: int) -> CellState:
         """The state before the first step: zeros, on the device and in the dtype of the weights."""
         weight = next(self.parameters())
-        fields: tuple[str, ...] = self.State._fields  # type: ignore[attr-defined]
-        state: CellState = self.State(*(weight.new_zeros(batch, self.hidden_size) for _ in fields))
-        return state
+        return self.State(*(weight.new_zeros(batch, *shape) for shape in self.state_shapes))
 
     def step(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """One time step: `(x_t [B, I], state) → (output_t [B, H], state)`."""
@@ -60,15 +75,23 @@ class Cell(nn.Module):
 
     def forward(self, x: Tensor, state: CellState | None = None) -> tuple[Tensor, CellState]:
         """One checked step, from the initial state unless one is given."""
-        if x.dim() != 2 or x.shape[1] != self.input_size:
+        if x.dim() != 1 + len(self.input_shape) or tuple(x.shape[1:]) != self.input_shape:
             raise ShapeError(
-                f"{type(self).__name__}: one step takes x_t of shape [B, I={self.input_size}], got "
-                f"{list(x.shape)}. For a whole sequence [B, T, I] wrap the cell in Recurrent."
+                f"{type(self).__name__}: one step takes x_t of shape {named(self, 'B')}, got "
+                f"{list(x.shape)}. For a whole sequence {named(self, 'B', 'T')} wrap the cell in "
+                "Recurrent."
             )
         return self.step(x, self.initial_state(x.shape[0]) if state is None else state)
 
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}"
+
+
+def named(cell: Cell, *axes: str) -> str:
+    """The shape of a cell's input in words: `[B, T, I=3]`."""
+    widths = cell.input_shape
+    own = [f"I={widths[0]}"] if len(widths) == 1 else [str(width) for width in widths]
+    return f"[{', '.join([*axes, *own])}]"
 
 
 def weight(*shape: int) -> nn.Parameter:

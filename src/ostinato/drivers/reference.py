@@ -17,24 +17,24 @@ def run(
     resets: Tensor | None = None,
     reverse: bool = False,
 ) -> tuple[Tensor, CellState]:
-    """Walks a cell over `x [B, T, I]` and returns `(outputs [B, T, output_size], state)`.
+    """Walks a cell over `x [B, T, I]` and returns `(outputs [B, T, H], state)`.
 
     `state` starts the walk; the cell's initial state if none is given.
     `lengths [B]`: outputs past a row's length are zero, its state stays at its last valid step, and
     what stands in the padding, NaN included, changes nothing.
     `resets [B, T]`: where True, a row's state is put back to the cell's initial state before that step.
     `reverse`: each row is walked from its last valid step to its first; outputs stay at their places.
-    Raises ShapeError for tensors that do not fit.
+    Raises what `check_sequence` does for tensors that do not fit.
 
     Costs one Python call of `step` a time step; memory grows with T, and so does the backward pass,
     linearly: x is taken apart once, never sliced in the loop.
     """
-    check_sequence(cell, x, lengths, resets)
-    batch, time, _ = x.shape
+    check_sequence(cell, x, state, lengths, resets)
+    batch, time = x.shape[:2]
     if lengths is not None:
         lengths = lengths.to(x.device)
         valid = torch.arange(time, device=x.device) < lengths[:, None]
-        x = torch.where(valid[:, :, None], x, 0)
+        x = torch.where(_beside(valid, x), x, 0)
     if resets is not None:
         resets = resets.to(x.device)
     if reverse:
@@ -50,19 +50,21 @@ def run(
             state = _choose(resets[:, t], fresh, state)
         output, stepped = cell.step(x_t, state)
         if lengths is not None:
-            output = torch.where(valid[:, t, None], output, 0)
+            output = torch.where(_beside(valid[:, t], output), output, 0)
             stepped = _choose(valid[:, t], stepped, state)
         outputs.append(output)
         state = stepped
     if not outputs:
-        return x.new_zeros(batch, 0, cell.output_size), state
+        return x.new_zeros(batch, 0, *cell.output_shape), state
     stacked = torch.stack(outputs, dim=1)
     return (flip_within(stacked, lengths) if reverse else stacked), state
 
 
 def _choose(rows: Tensor, yes: CellState, no: CellState) -> CellState:
     """Row by row, the one state or the other."""
-    pick = (
-        torch.where(rows.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in zip(yes, no, strict=True)
-    )
-    return type(yes)(*pick)
+    return type(yes)(*(torch.where(_beside(rows, a), a, b) for a, b in zip(yes, no, strict=True)))
+
+
+def _beside(mask: Tensor, tensor: Tensor) -> Tensor:
+    """The mask with as many axes as the tensor."""
+    return mask.view(*mask.shape, *[1] * (tensor.dim() - mask.dim()))

@@ -4,35 +4,81 @@ import torch
 from torch import Tensor
 
 from ostinato.cells import Cell
-from ostinato.errors import ShapeError
+from ostinato.cells.cell import CellState, named
+from ostinato.errors import DeviceError, DtypeError, LengthsError, ShapeError, StateError
 
 
 def check_sequence(
-    cell: Cell, x: Tensor, lengths: Tensor | None = None, resets: Tensor | None = None
+    cell: Cell,
+    x: Tensor,
+    state: CellState | None = None,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
 ) -> None:
-    """Raises ShapeError, in words, unless the tensors fit each other and the cell."""
+    """Raises, in words, unless the tensors fit each other and the cell.
+
+    ShapeError for x; DtypeError and DeviceError where x and the weights differ; StateError for a state
+    of another shape or cell; LengthsError for lengths and resets.
+    """
     name = type(cell).__name__
-    if x.dim() != 3 or x.shape[2] != cell.input_size:
+    if x.dim() != 2 + len(cell.input_shape) or tuple(x.shape[2:]) != cell.input_shape:
         raise ShapeError(
-            f"{name}: expected x of shape [B, T, I={cell.input_size}], got {list(x.shape)}. "
+            f"{name}: expected x of shape {named(cell, 'B', 'T')}, got {list(x.shape)}. "
             "Sequences are batch-first: batch, time, features."
         )
-    batch, time, _ = x.shape
+    _check_kind(name, x, next(cell.parameters(), None))
+    if state is not None:
+        _check_state(cell, state, x.shape[0])
     if lengths is not None:
-        if lengths.shape != (batch,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
-            raise ShapeError(
-                f"{name}: expected lengths as integers of shape [B={batch}], got {lengths.dtype} of "
-                f"shape {list(lengths.shape)}."
+        _check_lengths(name, lengths, *x.shape[:2])
+    if resets is not None and (resets.shape != x.shape[:2] or resets.dtype != torch.bool):
+        raise LengthsError(
+            f"{name}: expected resets as bool of shape [B={x.shape[0]}, T={x.shape[1]}], got "
+            f"{resets.dtype} of shape {list(resets.shape)}."
+        )
+
+
+def _check_kind(name: str, x: Tensor, weight: Tensor | None) -> None:
+    if weight is None:
+        return
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise DtypeError(
+            f"{name}: expected x in {weight.dtype}, as the weights are; got {x.dtype}. Convert one of "
+            f"them: x.to({weight.dtype}), or the layer's .to({x.dtype})."
+        )
+    if x.device != weight.device:
+        raise DeviceError(
+            f"{name}: expected x on {weight.device}, where the weights are; got {x.device}. Move one "
+            f'of them: x.to("{weight.device}"), or the layer\'s .to("{x.device}").'
+        )
+
+
+def _check_state(cell: Cell, state: CellState, batch: int) -> None:
+    name, kind = type(cell).__name__, cell.State
+    if not isinstance(state, kind):
+        raise StateError(
+            f"{name}: expected a state of type {kind.__name__}, got {type(state).__name__}. "
+            f"Begin with layer.cell.initial_state({batch}), or hand on the state of an earlier call."
+        )
+    for field, shape in zip(kind._fields, cell.state_shapes, strict=True):  # type: ignore[attr-defined]
+        tensor = getattr(state, field)
+        if tuple(tensor.shape) != (batch, *shape):
+            raise StateError(
+                f"{name}: expected {kind.__name__}.{field} of shape {[batch, *shape]}, got "
+                f"{list(tensor.shape)}. A state goes with one batch size and one cell."
             )
-        if batch and (lengths.min() < 0 or lengths.max() > time):
-            raise ShapeError(
-                f"{name}: expected lengths between 0 and T={time}, got {int(lengths.min())} to "
-                f"{int(lengths.max())}. Pad x or shorten the lengths."
-            )
-    if resets is not None and (resets.shape != (batch, time) or resets.dtype != torch.bool):
-        raise ShapeError(
-            f"{name}: expected resets as bool of shape [B={batch}, T={time}], got {resets.dtype} of "
-            f"shape {list(resets.shape)}."
+
+
+def _check_lengths(name: str, lengths: Tensor, batch: int, time: int) -> None:
+    if lengths.shape != (batch,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise LengthsError(
+            f"{name}: expected lengths as integers of shape [B={batch}], got {lengths.dtype} of "
+            f"shape {list(lengths.shape)}."
+        )
+    if batch and (lengths.min() < 0 or lengths.max() > time):
+        raise LengthsError(
+            f"{name}: expected lengths between 0 and T={time}, got {int(lengths.min())} to "
+            f"{int(lengths.max())}. Pad x or shorten the lengths."
         )
 
 
