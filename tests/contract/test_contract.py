@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.cells import CELLS
+from ostinato.cells.cell import named
 from ostinato.drivers import Recurrent
 from tests.contract.cells import CASES, every_cell
 
@@ -25,6 +27,11 @@ def layer_of(make, reverse=False, seed=0, sizes=(I, H)):
         for weight in layer.parameters():
             weight.copy_(torch.randn_like(weight) * 0.5)
     return layer
+
+
+def some_input(layer, *axes):
+    """Random, of the shape that the layer's cell reads: `some_input(layer, B, T)`."""
+    return torch.randn(*axes, *layer.cell.input_shape, dtype=torch.float64)
 
 
 def some_state(layer, batch):
@@ -47,7 +54,8 @@ def test_every_cell_of_the_library_is_held_to_the_contract():
 
 @every_cell
 def test_steps_make_the_sequence(make):
-    layer, x = layer_of(make), torch.randn(2, 5, I, dtype=torch.float64)
+    layer = layer_of(make)
+    x = some_input(layer, 2, 5)
     state, outputs = some_state(layer, 2), []
     whole = layer(x, state)
     for x_t in x.unbind(1):
@@ -61,7 +69,7 @@ def test_steps_make_the_sequence(make):
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(0, 2**31))
 def test_chunks_make_the_whole(make, sizes, seed):
     layer = layer_of(make, seed=seed)
-    x = torch.randn(2, sum(sizes), I, dtype=torch.float64)
+    x = some_input(layer, 2, sum(sizes))
     state, outputs = some_state(layer, 2), []
     whole = layer(x, state)
     for chunk in x.split(sizes, 1):
@@ -72,7 +80,8 @@ def test_chunks_make_the_whole(make, sizes, seed):
 
 @every_cell
 def test_a_row_does_not_depend_on_the_others(make):
-    layer, x = layer_of(make), torch.randn(4, 6, I, dtype=torch.float64)
+    layer = layer_of(make)
+    x = some_input(layer, 4, 6)
     outputs, state = layer(x)
     order = torch.tensor([2, 0, 3, 1])
     close(layer(x[order]), (outputs[order], type(state)(*(s[order] for s in state))))
@@ -83,7 +92,8 @@ def test_a_row_does_not_depend_on_the_others(make):
 @every_cell
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
 def test_lengths_end_a_row(make, reverse):
-    layer, x = layer_of(make, reverse), torch.randn(4, 6, I, dtype=torch.float64)
+    layer = layer_of(make, reverse)
+    x = some_input(layer, 4, 6)
     lengths, start = torch.tensor([6, 0, 2, 5]), some_state(layer, 4)
     outputs, state = layer(x, start, lengths=lengths)
     for row, length in enumerate(lengths.tolist()):
@@ -97,12 +107,15 @@ def test_lengths_end_a_row(make, reverse):
 @every_cell
 @pytest.mark.parametrize("junk", [math.nan, math.inf, 1e30])
 def test_padding_changes_nothing(make, junk):
-    layer, x = layer_of(make), torch.randn(3, 5, I, dtype=torch.float64)
+    layer = layer_of(make)
+    x = some_input(layer, 3, 5)
     lengths = torch.tensor([5, 2, 0])
     padding = torch.arange(5) >= lengths[:, None]
     results = []
     for filling in (0.0, junk):
-        filled = x.masked_fill(padding[:, :, None], filling).requires_grad_()
+        filled = x.clone()
+        filled[padding] = filling
+        filled.requires_grad_()
         outputs, state = layer(filled, lengths=lengths)
         loss = (outputs * outputs.detach().cos()).sum() + sum((s**2).sum() for s in state)
         grads = torch.autograd.grad(loss, [filled, *layer.parameters()])
@@ -116,7 +129,8 @@ def test_padding_changes_nothing(make, junk):
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
 @pytest.mark.parametrize("lengths", [None, [7, 4]], ids=["full", "ragged"])
 def test_resets_cut_a_row(make, reverse, lengths):
-    layer, x = layer_of(make, reverse), torch.randn(2, 7, I, dtype=torch.float64)
+    layer = layer_of(make, reverse)
+    x = some_input(layer, 2, 7)
     resets = torch.zeros(2, 7, dtype=torch.bool)
     resets[0, [2, 5]] = True
     resets[1, [1, 2]] = True
@@ -133,7 +147,7 @@ def test_resets_cut_a_row(make, reverse, lengths):
 @every_cell
 def test_no_gradient_crosses_a_reset(make):
     layer = layer_of(make)
-    x = torch.randn(1, 6, I, dtype=torch.float64, requires_grad=True)
+    x = some_input(layer, 1, 6).requires_grad_()
     resets = torch.zeros(1, 6, dtype=torch.bool)
     resets[0, 3] = True
     outputs, _ = layer(x, resets=resets)
@@ -144,7 +158,8 @@ def test_no_gradient_crosses_a_reset(make):
 
 @every_cell
 def test_a_reset_leaves_the_given_state_behind(make):
-    layer, x = layer_of(make), torch.randn(1, 4, I, dtype=torch.float64)
+    layer = layer_of(make)
+    x = some_input(layer, 1, 4)
     resets = torch.tensor([[True, False, False, False]])
     close(layer(x, some_state(layer, 1), resets=resets), layer(x))
 
@@ -152,8 +167,9 @@ def test_a_reset_leaves_the_given_state_behind(make):
 @every_cell
 def test_reverse_is_a_flip_within_the_length(make):
     forwards, backwards = layer_of(make), layer_of(make, reverse=True)
-    x, lengths = torch.randn(3, 5, I, dtype=torch.float64), torch.tensor([5, 3, 0])
-    flipped, expected = x.clone(), torch.zeros(3, 5, H, dtype=torch.float64)
+    x, lengths = some_input(forwards, 3, 5), torch.tensor([5, 3, 0])
+    flipped = x.clone()
+    expected = x.new_zeros(3, 5, *forwards.cell.output_shape)
     for row, length in enumerate(lengths.tolist()):
         flipped[row, :length] = x[row, :length].flip(0)
     outputs, state = forwards(flipped, lengths=lengths)
@@ -178,7 +194,7 @@ def differentiable(make, reverse=False):
         outputs, last = torch.func.functional_call(layer, weights, (x, state), arguments)
         return (outputs, *last)
 
-    x = torch.randn(2, 3, 2, dtype=torch.float64)
+    x = some_input(layer, 2, 3)
     inputs = [x, *start, *(weight.detach() for weight in layer.parameters())]
     return function, [each.clone().requires_grad_() for each in inputs]
 
@@ -200,10 +216,11 @@ def test_second_derivatives_are_numerically_right(make):
 @pytest.mark.parametrize("shape", [(0, 4), (2, 0), (0, 0), (1, 1), (3, 7)])
 def test_any_batch_and_any_time(make, shape):
     layer = layer_of(make)
-    x = torch.randn(*shape, I, dtype=torch.float64, requires_grad=True)
+    x = some_input(layer, *shape).requires_grad_()
     outputs, state = layer(x)
-    assert outputs.shape == (*shape, H)
-    assert all(s.shape == (shape[0], H) for s in state)
+    assert outputs.shape == (*shape, *layer.cell.output_shape)
+    assert [s.shape[1:] for s in state] == [*layer.cell.state_shapes]
+    assert all(len(s) == shape[0] for s in state)
     if shape[1]:
         (outputs.sum() + sum(s.sum() for s in state)).backward()
         assert x.grad.shape == x.shape
@@ -213,19 +230,22 @@ def test_any_batch_and_any_time(make, shape):
 
 @every_cell
 def test_layout_in_memory_does_not_matter(make):
-    layer, x = layer_of(make), torch.randn(2, 5, I, dtype=torch.float64)
+    layer = layer_of(make)
+    x = some_input(layer, 2, 5)
     expected = layer(x)
     close(layer(x.transpose(0, 1).contiguous().transpose(0, 1)), expected)
-    padded = torch.randn(2, 10, 2 * I, dtype=torch.float64)
-    padded[:, ::2, ::2] = x
-    close(layer(padded[:, ::2, ::2]), expected)
-    same = x[:1].expand(3, 5, I)
+    every_second = (slice(None), slice(None, None, 2), ..., slice(None, None, 2))
+    padded = torch.randn(2, 10, *x.shape[2:-1], 2 * x.shape[-1], dtype=torch.float64)
+    padded[every_second] = x
+    close(layer(padded[every_second]), expected)
+    same = x[:1].expand(3, *x.shape[1:])
     close(layer(same)[0], layer(same.contiguous())[0])
 
 
 @every_cell
 def test_save_load_copy_and_seed(make):
-    layer, x = layer_of(make), torch.randn(2, 3, I, dtype=torch.float64)
+    layer = layer_of(make)
+    x = some_input(layer, 2, 3)
     other = layer_of(make, seed=1)
     other.load_state_dict(layer.state_dict())
     for same in (other, copy.deepcopy(layer)):
@@ -237,7 +257,8 @@ def test_save_load_copy_and_seed(make):
 @every_cell
 def test_every_weight_matters(make):
     """No weight is declared and then forgotten in the step."""
-    layer, x = layer_of(make), torch.randn(2, 3, I, dtype=torch.float64)
+    layer = layer_of(make)
+    x = some_input(layer, 2, 3)
     outputs, state = layer(x, some_state(layer, 2))
     grads = torch.autograd.grad(outputs.sin().sum() + state[-1].cos().sum(), layer.parameters())
     assert all(g.abs().max() > 1e-6 for g in grads)
@@ -247,8 +268,10 @@ def test_every_weight_matters(make):
 def test_wrong_shapes_are_told(make):
     layer = layer_of(make)
     x = torch.randn(2, 5, I, dtype=torch.float64)
-    with pytest.raises(ValueError, match=rf"expected x of shape \[B, T, I={I}\], got \[2, 5\]"):
-        layer(x[..., 0])
+    flat = x.flatten(2)[..., 0]
+    wanted = re.escape(f"expected x of shape {named(layer.cell, 'B', 'T')}, got [2, 5]")
+    with pytest.raises(ValueError, match=wanted):
+        layer(flat)
     with pytest.raises(ValueError, match=r"one step takes x_t of shape .* wrap the cell in Recurrent"):
         layer.cell(x)
     with pytest.raises(ValueError, match=r"lengths as integers of shape \[B=2\]"):
@@ -257,5 +280,5 @@ def test_wrong_shapes_are_told(make):
         layer(x, lengths=torch.tensor([1, 6]))
     with pytest.raises(ValueError, match=r"resets as bool of shape \[B=2, T=5\]"):
         layer(x, resets=torch.zeros(2, 5))
-    with pytest.raises(ValueError, match=r"hidden_size must be a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"(size|channels) must be a whole number .*, got 0"):
         make(I, 0)

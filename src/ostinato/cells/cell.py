@@ -1,6 +1,6 @@
 """What a cell is: weights, an initial state, and one step. No loop, direction, device or kernel."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,15 +27,13 @@ class Cell(nn.Module):
     is not so overrides `input_shape`, `output_shape` or `state_shapes`.
     """
 
-    State: ClassVar[type]
+    State: type
+    """The named tuple of its state; a cell whose options decide which sets it on itself."""
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__()
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ShapeError(
-                    f"{type(self).__name__}: {name} must be a whole number of at least 1, got {size!r}."
-                )
+            check_size(self, name, size)
         self.input_size = input_size
         self.hidden_size = hidden_size
 
@@ -85,6 +83,14 @@ class Cell(nn.Module):
 
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}"
+
+
+def check_size(cell: Cell, name: str, size: object) -> None:
+    """Raises ShapeError unless a width is a whole number of at least 1."""
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ShapeError(
+            f"{type(cell).__name__}: {name} must be a whole number of at least 1, got {size!r}."
+        )
 
 
 def named(cell: Cell, *axes: str) -> str:
