@@ -1,5 +1,6 @@
 """One file a cell: weights, initial state, one step."""
 
+from ostinato.cells.adapted import Adapted
 from ostinato.cells.cell import Cell, HiddenState
 from ostinato.cells.elman import Elman
 from ostinato.cells.gru import GRU
@@ -21,6 +22,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "SRU",
+    "Adapted",
     "Cell",
     "Elman",
     "HiddenState",
