@@ -29,6 +29,11 @@ def check_sequence(
     _check_kind(name, x, next(cell.parameters(), None))
     if state is not None:
         _check_state(cell, state, x.shape[0])
+    check_marks(name, x, lengths, resets)
+
+
+def check_marks(name: str, x: Tensor, lengths: Tensor | None, resets: Tensor | None) -> None:
+    """Raises LengthsError unless lengths and resets fit `x [B, T, …]`; `name` is who complains."""
     if lengths is not None:
         _check_lengths(name, lengths, *x.shape[:2])
     if resets is not None and (resets.shape != x.shape[:2] or resets.dtype != torch.bool):

@@ -1,0 +1,16 @@
+"""What can be walked step by step as time goes: layers that never look ahead."""
+
+from torch import nn
+
+from ostinato.errors import OptionError
+
+
+def only_ahead(layer: nn.Module, driver: str, reason: str) -> None:
+    """Raises OptionError, with the reason, if any part of the layer reads from a sequence's end."""
+    for part in layer.modules():
+        if getattr(part, "reverse", False) or hasattr(part, "backward_layer"):
+            kind = "a layer with reverse=True" if hasattr(part, "reverse") else type(part).__name__
+            raise OptionError(
+                f"{driver}: expected layers that run forwards, got {kind}: it reads each sequence from "
+                f"its end, and {reason}. Use a forward layer."
+            )
