@@ -56,8 +56,20 @@ def tf_elman(get, inputs=I):
 
 
 def tf_lstm(get, inputs=I):
-    W_x, W_h = rows(gates(get("kernel"), TF_LSTM), inputs)
-    return {"W_x": W_x, "W_h": W_h, "b": gates(get("bias"), TF_LSTM)}
+    W_x, W_h = rows(gates(get("lstm_cell/kernel"), TF_LSTM), inputs)
+    return {"W_x": W_x, "W_h": W_h, "b": gates(get("lstm_cell/bias"), TF_LSTM)}
+
+
+def tf_peepholes(get):
+    return tf_lstm(get) | {f"p_{gate}": get(f"w_{gate}_diag") for gate in "ifo"}
+
+
+def tf_projected(get):
+    return tf_lstm(get) | {"W_p": get("projection/kernel")}
+
+
+def tf_everything(get):
+    return tf_peepholes(get) | tf_projected(get)
 
 
 def tf_gru(get, inputs=I):
@@ -83,6 +95,13 @@ TENSORFLOW = {
     "basic_rnn_relu": (lambda: Elman(I, H, activation="relu"), tf_elman),
     "lstm": (lambda: LSTM(I, H), tf_lstm),
     "lstm_forget0": (lambda: LSTM(I, H, forget_bias=0.0), tf_lstm),
+    "lstm_cellclip": (lambda: LSTM(I, H, cell_clip=0.15), tf_lstm),
+    "lstm_peephole": (lambda: LSTM(I, H, peepholes=True), tf_peepholes),
+    "lstm_proj": (lambda: LSTM(I, H, projection=4), tf_projected),
+    "lstm_proj_clip_peephole": (
+        lambda: LSTM(I, H, peepholes=True, cell_clip=0.3, projection=4, projection_clip=0.1),
+        tf_everything,
+    ),
     "gru": (lambda: GRU(I, H), tf_gru),
     "sru": (lambda: SRU(I, H), tf_sru),
     "sru_highway": (lambda: SRU(I, H, highway=True), tf_sru),
@@ -215,7 +234,7 @@ def test_tensorflow_bidirectional_gru(layers):
 
 def test_tensorflow_stack_of_two_kinds():
     case = Case("tensorflow/multi_lstm_gru")
-    lower = load(LSTM(I, 8), tf_lstm(lambda e: case.find(f"cell_0/lstm_cell/{e}")))
+    lower = load(LSTM(I, 8), tf_lstm(lambda e: case.find(f"cell_0/{e}")))
     upper = load(GRU(8, 9), tf_gru(lambda e: case.find(f"cell_1/gru_cell/{e}"), 8))
     stack = Stack([Recurrent(lower), Recurrent(upper)])
     outputs, (first, second) = stack(case["x"], lengths=case["lengths"])

@@ -1,11 +1,9 @@
 """Elman's simple recurrent network."""
 
-from torch import Tensor, nn, relu, tanh
+from torch import Tensor, nn
 
+from ostinato.cells.activations import Activation, activate, check_activation
 from ostinato.cells.cell import Cell, HiddenState, glorot_, orthogonal_, weight
-from ostinato.errors import OstinatoError, nearest
-
-ACTIVATIONS = {"tanh": tanh, "relu": relu}
 
 
 class Elman(Cell):
@@ -16,22 +14,18 @@ class Elman(Cell):
     Source: J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990).
     Weights: `W_x [I, H]`, `W_h [H, H]`, `b [H]`. State: `h [B, H]`.
     Initialisation: W_x Glorot, W_h orthogonal, b zero.
-    Activation φ: "tanh" (TensorFlow's BasicRNNCell) or "relu".
-    Raises OstinatoError for an unknown activation, ShapeError for sizes below 1.
+    Activation φ: "tanh" (TensorFlow's BasicRNNCell), any name of `ACTIVATIONS`, or a function.
+    Raises OptionError for an unknown activation, ShapeError for sizes below 1.
 
-    Differs from torch in: one bias where torch.nn.RNN has two that are added; weights are stored
-    `[in, out]`.
+    Differs from torch in: any activation, where torch.nn.RNN has tanh and relu; one bias where it has
+    two that are added; weights are stored `[in, out]`.
     """
 
     State = HiddenState
 
-    def __init__(self, input_size: int, hidden_size: int, activation: str = "tanh"):
+    def __init__(self, input_size: int, hidden_size: int, activation: Activation = "tanh"):
         super().__init__(input_size, hidden_size)
-        if activation not in ACTIVATIONS:
-            raise OstinatoError(
-                f'Elman: unknown activation "{activation}"; {nearest(activation, ACTIVATIONS)}'
-            )
-        self.activation = activation
+        self.activation = check_activation(self, activation)
         self.W_x = weight(input_size, hidden_size)
         self.W_h = weight(hidden_size, hidden_size)
         self.b = weight(hidden_size)
@@ -43,5 +37,5 @@ class Elman(Cell):
         nn.init.zeros_(self.b)
 
     def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
-        h = ACTIVATIONS[self.activation](x @ self.W_x + state.h @ self.W_h + self.b)
+        h = activate(self.activation, x @ self.W_x + state.h @ self.W_h + self.b)
         return h, HiddenState(h)

@@ -1,8 +1,9 @@
 """The gated recurrent unit, in both of its forms."""
 
 import torch
-from torch import Tensor, nn, sigmoid, tanh
+from torch import Tensor, nn
 
+from ostinato.cells.activations import Activation, activate, check_activation
 from ostinato.cells.cell import Cell, HiddenState, glorot_, orthogonal_, weight
 
 
@@ -19,8 +20,10 @@ class GRU(Cell):
     form before and v1 for the form after.
     Weights: `W_x [I, 3H]` and `b [3H]` in gate order r, z, n; `W_h [H, 2H]` in order r, z;
     `W_n [H, H]`; `b_n [H]` with `reset_after` only. State: `h [B, H]`.
+    `gate_activation` takes the place of σ, `activation` that of tanh: a name of `ACTIVATIONS` or a
+    function.
     Initialisation: W_x Glorot a gate, W_h and W_n orthogonal a gate, biases zero.
-    Raises ShapeError for sizes below 1.
+    Raises OptionError for an unknown activation, ShapeError for sizes below 1.
 
     Differs from torch in: torch has the second form only, with recurrent biases for r and z that are
     added to b; weights are `[in, out]`, the candidate's recurrent weights apart from the gates'.
@@ -28,9 +31,19 @@ class GRU(Cell):
 
     State = HiddenState
 
-    def __init__(self, input_size: int, hidden_size: int, reset_after: bool = False):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        reset_after: bool = False,
+        *,
+        activation: Activation = "tanh",
+        gate_activation: Activation = "sigmoid",
+    ):
         super().__init__(input_size, hidden_size)
         self.reset_after = reset_after
+        self.activation = check_activation(self, activation)
+        self.gate_activation = check_activation(self, gate_activation, "gate_activation")
         self.W_x = weight(input_size, 3 * hidden_size)
         self.W_h = weight(hidden_size, 2 * hidden_size)
         self.W_n = weight(hidden_size, hidden_size)
@@ -49,8 +62,8 @@ class GRU(Cell):
     def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
         h, H = state.h, self.hidden_size
         gates, n = torch.split(x @ self.W_x + self.b, [2 * H, H], -1)
-        r, z = sigmoid(gates + h @ self.W_h).chunk(2, -1)
+        r, z = activate(self.gate_activation, gates + h @ self.W_h).chunk(2, -1)
         fed_back = (r * h) @ self.W_n if self.b_n is None else r * (h @ self.W_n + self.b_n)
-        n = tanh(n + fed_back)
+        n = activate(self.activation, n + fed_back)
         h = (1 - z) * n + z * h
         return h, HiddenState(h)
