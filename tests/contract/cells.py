@@ -3,19 +3,72 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 
-from ostinato.cells import GRU, LSTM, SRU, Cell, Elman, LayerNormLSTM
+from ostinato.cells import (
+    GRU,
+    LRU,
+    LSTM,
+    QRNN,
+    SRU,
+    SRU2,
+    UGRNN,
+    Cell,
+    ConvLSTM,
+    Elman,
+    IndRNN,
+    LayerNormGRU,
+    LayerNormLSTM,
+    MinGRU,
+    MinLSTM,
+    SplitLayerNormLSTM,
+)
 
 CASES: dict[str, Callable[[int, int], Cell]] = {
     "elman": lambda i, h: Elman(i, h),
     "elman-relu": lambda i, h: Elman(i, h, activation="relu"),
+    "elman-own-function": lambda i, h: Elman(i, h, activation=torch.sin),
     "lstm": lambda i, h: LSTM(i, h),
     "lstm-forget-0": lambda i, h: LSTM(i, h, forget_bias=0.0),
+    "lstm-forget-stored": lambda i, h: LSTM(i, h, forget_bias_stored=True),
+    "lstm-peepholes": lambda i, h: LSTM(i, h, peepholes=True),
+    "lstm-coupled": lambda i, h: LSTM(i, h, coupled=True),
+    "lstm-cell-clip": lambda i, h: LSTM(i, h, cell_clip=0.7),
+    "lstm-projection": lambda i, h: LSTM(i, h, projection=2),
+    "lstm-projection-clip": lambda i, h: LSTM(i, h, projection=5, projection_clip=0.4),
+    "lstm-activations": lambda i, h: LSTM(
+        i, h, activation="softsign", gate_activation="hard_sigmoid", output_activation="elu"
+    ),
+    "lstm-coupled-peepholes": lambda i, h: LSTM(i, h, coupled=True, peepholes=True, cell_clip=2.0),
+    "lstm-everything": lambda i, h: LSTM(
+        i, h, 0.5, peepholes=True, cell_clip=0.7, projection=2, projection_clip=0.4
+    ),
     "gru": lambda i, h: GRU(i, h),
     "gru-reset-after": lambda i, h: GRU(i, h, reset_after=True),
+    "gru-activations": lambda i, h: GRU(i, h, activation="silu", gate_activation="hard_sigmoid"),
     "sru": lambda i, h: SRU(i, h),
     "sru-highway": lambda i, h: SRU(i, h, highway=True),
     "layer-norm-lstm": lambda i, h: LayerNormLSTM(i, h, epsilon=1e-5),
+    "split-layer-norm-lstm": lambda i, h: SplitLayerNormLSTM(i, h),
+    "layer-norm-gru": lambda i, h: LayerNormGRU(i, h),
+    "sru2": lambda i, h: SRU2(h, h),
+    "sru2-projected": lambda i, h: SRU2(i, h, highway_bias=-1.0),
+    "sru2-unscaled": lambda i, h: SRU2(h, h, rescale=False),
+    "qrnn-f": lambda i, h: QRNN(i, h, "f"),
+    "qrnn-fo": lambda i, h: QRNN(i, h),
+    "qrnn-ifo": lambda i, h: QRNN(i, h, "ifo"),
+    "qrnn-f-window-2": lambda i, h: QRNN(i, h, "f", window=2),
+    "qrnn-ifo-window-2": lambda i, h: QRNN(i, h, "ifo", window=2),
+    "indrnn": lambda i, h: IndRNN(i, h),
+    "indrnn-tanh": lambda i, h: IndRNN(i, h, activation="tanh"),
+    "min-gru": lambda i, h: MinGRU(i, h),
+    "min-lstm": lambda i, h: MinLSTM(i, h),
+    "ugrnn": lambda i, h: UGRNN(i, h),
+    "ugrnn-relu": lambda i, h: UGRNN(i, h, forget_bias=0.0, activation="relu"),
+    "lru": lambda i, h: LRU(i, h),
+    "lru-state": lambda i, h: LRU(i, h, state_size=2, r_min=0.5, r_max=0.9, max_phase=1.0),
+    "conv-lstm": lambda i, h: ConvLSTM(i, h, height=1, width=2),
+    "conv-lstm-peepholes": lambda i, h: ConvLSTM(i, h, 2, 2, kernel=1, peepholes=True),
 }
 
 every_cell = pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())

@@ -267,7 +267,7 @@ def test_every_weight_matters(make):
 @every_cell
 def test_wrong_shapes_are_told(make):
     layer = layer_of(make)
-    x = torch.randn(2, 5, I, dtype=torch.float64)
+    x = some_input(layer, 2, 5)
     flat = x.flatten(2)[..., 0]
     wanted = re.escape(f"expected x of shape {named(layer.cell, 'B', 'T')}, got [2, 5]")
     with pytest.raises(ValueError, match=wanted):
