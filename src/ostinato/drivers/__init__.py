@@ -2,6 +2,7 @@
 
 from ostinato.drivers.generate import generate
 from ostinato.drivers.recurrent import Recurrent
+from ostinato.drivers.static import Static
 from ostinato.drivers.truncated import truncated
 
-__all__ = ["Recurrent", "generate", "truncated"]
+__all__ = ["Recurrent", "Static", "generate", "truncated"]

@@ -30,6 +30,18 @@ def run(
     linearly: x is taken apart once, never sliced in the loop.
     """
     check_sequence(cell, x, state, lengths, resets)
+    return walk(cell, x, state, lengths, resets, reverse)
+
+
+def walk(
+    cell: Cell,
+    x: Tensor,
+    state: CellState | None,
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    reverse: bool,
+) -> tuple[Tensor, CellState]:
+    """`run` without its checks: nothing in it asks what a tensor holds, so it can be unrolled."""
     batch, time = x.shape[:2]
     if lengths is not None:
         lengths = lengths.to(x.device)
