@@ -1,4 +1,4 @@
-"""Our cells, in float64, against what TensorFlow 1's and Keras' own compute, gradients included."""
+"""Our cells, in float64, against what other libraries' own compute, gradients included."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ostinato.cells import GRU, LSTM, SRU, Elman, LayerNormLSTM
+from ostinato.cells import GRU, LSTM, SRU, SRU2, Elman, LayerNormLSTM, SRUState
 from ostinato.drivers import Recurrent
 from ostinato.wrappers import Bidirectional, Stack
 
@@ -241,3 +241,37 @@ def test_tensorflow_stack_of_two_kinds():
     torch.testing.assert_close(outputs, case["outputs"], **CLOSE)
     for got, expected in zip((first.c, first.h, second.h), case.states(), strict=True):
         torch.testing.assert_close(got, expected, **CLOSE)
+
+
+def authors_sru(get):
+    """The package keeps the three or four columns of a unit together, in order z, f, r, p."""
+    columns = get("weight").view(I, len(get("bias")) // 2, -1)
+    weights = {"W": columns.transpose(1, 2).flatten(1)}
+    for name, halves in (("v", get("weight_c")), ("b", get("bias"))):
+        weights[f"{name}_f"], weights[f"{name}_r"] = halves.chunk(2)
+    return weights
+
+
+AUTHORS_SRU = {
+    "same_width": lambda: SRU2(I, I),
+    "projected": lambda: SRU2(I, H),
+    "highway_bias": lambda: SRU2(I, I, highway_bias=-1.5),
+    "projected_highway_bias": lambda: SRU2(I, H, highway_bias=-1.5),
+    "unscaled": lambda: SRU2(I, I, highway_bias=-1.5, rescale=False),
+}
+
+
+@pytest.mark.parametrize("name", AUTHORS_SRU)
+def test_sru_of_its_authors(name):
+    case = Case(f"sru/{name}")
+    layer = Recurrent(load(AUTHORS_SRU[name](), authors_sru(lambda n: case[f"weight/{n}"])))
+    x, start = case["x"].requires_grad_(), case["start"].requires_grad_()
+    outputs, state = layer(x, SRUState(start))
+    torch.testing.assert_close(outputs, case["outputs"], **CLOSE)
+    torch.testing.assert_close(state.c, case["state/0"], **CLOSE)
+    ((outputs * case["probe_outputs"]).sum() + (state.c * case["probe_state/0"]).sum()).backward()
+    torch.testing.assert_close(x.grad, case["grad/x"], **CLOSE)
+    torch.testing.assert_close(start.grad, case["grad/start"], **CLOSE)
+    expected = authors_sru(lambda n: case[f"grad/{n}"])
+    for weight_name, weight in layer.cell.named_parameters():
+        torch.testing.assert_close(weight.grad, expected[weight_name], **CLOSE)
