@@ -5,7 +5,12 @@ from torch import Tensor
 
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
-from ostinato.drivers.sequence import check_sequence, flip_within, reversed_resets
+from ostinato.drivers.sequence import (
+    check_sequence,
+    flip_within,
+    valid_steps,
+    walked_resets,
+)
 
 
 def run(
@@ -22,7 +27,8 @@ def run(
     `state` starts the walk; the cell's initial state if none is given.
     `lengths [B]`: outputs past a row's length are zero, its state stays at its last valid step, and
     what stands in the padding, NaN included, changes nothing.
-    `resets [B, T]`: where True, a row's state is put back to the cell's initial state before that step.
+    `resets [B, T]`: where True, a row's state is put back to the cell's initial state before that step;
+    in the padding they change nothing.
     `reverse`: each row is walked from its last valid step to its first; outputs stay at their places.
     Raises what `check_sequence` does for tensors that do not fit.
 
@@ -45,13 +51,12 @@ def walk(
     batch, time = x.shape[:2]
     if lengths is not None:
         lengths = lengths.to(x.device)
-        valid = torch.arange(time, device=x.device) < lengths[:, None]
+        valid = valid_steps(lengths, time)
         x = torch.where(_beside(valid, x), x, 0)
-    if resets is not None:
-        resets = resets.to(x.device)
     if reverse:
         x = flip_within(x, lengths)
-        resets = None if resets is None else reversed_resets(resets, lengths)
+    if resets is not None:
+        resets = walked_resets(resets.to(x.device), lengths, reverse)
     if state is None:
         state = cell.initial_state(batch)
     fresh = None if resets is None else cell.initial_state(batch)

@@ -87,6 +87,18 @@ def _check_lengths(name: str, lengths: Tensor, batch: int, time: int) -> None:
         )
 
 
+def valid_steps(lengths: Tensor, time: int) -> Tensor:
+    """`[B, T]`: which steps are a row's own, not its padding."""
+    return torch.arange(time, device=lengths.device) < lengths[:, None]
+
+
+def walked_resets(resets: Tensor, lengths: Tensor | None, reverse: bool) -> Tensor:
+    """The resets as the walk meets them; those in the padding are none."""
+    if lengths is not None:
+        resets = resets & valid_steps(lengths, resets.shape[1])
+    return reversed_resets(resets, lengths) if reverse else resets
+
+
 def flip_within(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Turns each row of `[B, T, …]` round within its length; the padding stays where it is.
 

@@ -1,0 +1,171 @@
+"""A cell's program, traced once and kept; its backward programs too."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Any
+
+from torch import Tensor, nn
+
+from ostinato.cells import Cell
+from ostinato.programs.derive import Backward, derive
+from ostinato.programs.lower import Lowered, lower, without_weight_work
+from ostinato.programs.memory import plan
+from ostinato.programs.program import Program, Value
+from ostinato.programs.rewrite import rewritten
+from ostinato.programs.source import Runnable, runnable
+from ostinato.programs.split import Parts, split
+from ostinato.programs.trace import Untraceable, record
+
+
+@dataclass(eq=False)
+class Derived:
+    """A forward program that keeps what its backward program needs, and that backward program."""
+
+    forward: Runnable
+    kept: tuple[Value, ...]
+    backward: Backward
+    """as derived"""
+    program: Program
+    """with what it computes once more"""
+    run: Runnable
+    reads_output_gradient: bool
+    weights: tuple[int, ...]
+    """which of the forward program's weights it reads"""
+
+    def by_weight(
+        self, weights: Sequence[Tensor], sums: Sequence[Tensor | None]
+    ) -> list[Tensor | None]:
+        """The gradient of each weight; None where nobody wants it."""
+        gradients: dict[Value, Tensor | None] = {}
+        left = list(sums)
+        for weight, values in self.backward.program.sums:
+            for part in (left.pop(0) for _ in values):
+                known = gradients.get(weight)
+                gradients[weight] = part if known is None or part is None else known + part
+        return [gradients.get(value) for value, _ in zip(self.order, weights, strict=True)]
+
+    order: tuple[Value, ...] = ()
+
+
+@dataclass(eq=False)
+class StepProgram:
+    """What is known of a kind of cell: its program in three parts, and its backward programs."""
+
+    lowered: Lowered
+    _derived: dict[Hashable, Derived] = field(default_factory=dict)
+
+    @property
+    def program(self) -> Program:
+        return self.lowered.program
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return self.program.outputs[0].shape
+
+    @cached_property
+    def program_reads_x(self) -> bool:
+        return bool(self.program.sequences)
+
+    @cached_property
+    def width(self) -> int:
+        """Of the widest value of a row."""
+        return max(prod(value.shape) for op in self.program.ops for value in op.outputs)
+
+    @cached_property
+    def parts(self) -> Parts:
+        return split(self.program)
+
+    @cached_property
+    def inference(self) -> Runnable:
+        """The forward pass that keeps nothing."""
+        return runnable(self.program)
+
+    def derived(self, x: bool, weights: tuple[bool, ...]) -> Derived:
+        """Forward and backward for the gradients that are wanted."""
+        key = (x, weights)
+        if key not in self._derived:
+            wanted = [w for w, wish in zip(self.program.weights, weights, strict=True) if wish]
+            backward = derive(self.program, self.program.sequences if x else (), wanted)
+            kept, again = plan(self.program, backward.values)
+            program = backward.program
+            gradients = tuple(g for g in backward.output_gradients if g in program.sequences)
+            read = {v for op in (*again, *program.ops) for v in op.values if not v.rows}
+            used = tuple(w for w in self.program.weights if w in read)
+            program = program.with_ops(
+                (*again, *program.ops), sequences=(*gradients, *kept), weights=used
+            )
+            self._derived[key] = Derived(
+                runnable(self.program, kept),
+                kept,
+                backward,
+                program,
+                runnable(program, backwards=True),
+                bool(gradients),
+                tuple(self.program.weights.index(w) for w in used),
+                self.program.weights,
+            )
+        return self._derived[key]
+
+
+_KNOWN: dict[Hashable, StepProgram | Untraceable] = {}
+
+
+def step_program(cell: Cell) -> StepProgram:
+    """The program of a cell's step; traced at the first call for its kind, options and widths.
+
+    Raises Untraceable for a step that cannot become one, StepError for one that is no step.
+    """
+    try:
+        key: Hashable = (type(cell), cell.training, _options(cell))
+        hash(key)
+    except TypeError:
+        key = None
+    known = None if key is None else _KNOWN.get(key)
+    if known is None:
+        try:
+            known = _traced(cell)
+        except Untraceable as reason:
+            known = reason
+        if key is not None:
+            _KNOWN[key] = known
+    if isinstance(known, Untraceable):
+        raise known.with_traceback(None)
+    return known
+
+
+def _traced(cell: Cell) -> StepProgram:
+    fields: tuple[str, ...] = cell.State._fields  # type: ignore[attr-defined]
+    lowered = lower(record(cell), fields)
+    return StepProgram(without_weight_work(lowered, rewritten(lowered.program)))
+
+
+def _options(module: nn.Module) -> Hashable:
+    """All that a step may depend on besides the numbers in its weights."""
+    own = tuple(
+        (name, _plain(value))
+        for name, value in vars(module).items()
+        if name not in ("_parameters", "_buffers", "_modules", "training") and not name.startswith("__")
+    )
+    tensors = tuple(
+        (name, None if each is None else (tuple(each.shape), each.dtype, each.device))
+        for kind in (module._parameters, module._buffers)
+        for name, each in kind.items()
+    )
+    inner = tuple(
+        (name, type(each), each.training, _options(each))
+        for name, each in module._modules.items()
+        if each is not None
+    )
+    return own, tensors, inner
+
+
+def _plain(value: Any) -> Hashable:
+    if isinstance(value, Tensor):
+        raise TypeError  # a constant that the program would keep: never shared between cells
+    if isinstance(value, dict):
+        return tuple((key, _plain(each)) for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(_plain(each) for each in value)
+    return value

@@ -1,0 +1,116 @@
+"""How a ragged batch lies in memory while it is walked: no padding, the rows of one step together."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ostinato.programs.block import Block
+
+
+@dataclass(eq=False)
+class Layout:
+    """Where each row of each step lies.
+
+    Rows are sorted by falling length. `order` says which `b·T + t` each packed row is; None for a full
+    batch walked forwards, for which packing is a transposition. A batch read in reverse is packed from
+    each row's end, so that the walk itself knows one direction only.
+    """
+
+    batch: int
+    time: int
+    active: list[int]
+    order: Tensor | None
+    sorted_rows: Tensor | None
+    cut: Tensor | None
+    cuts: list[bool]
+
+    @classmethod
+    def of(
+        cls,
+        batch: int,
+        time: int,
+        lengths: Tensor | None,
+        resets: Tensor | None,
+        reverse: bool,
+        device: torch.device,
+    ) -> "Layout":
+        """The layout of a checked batch; `resets` as the walk meets them (see `reversed_resets`)."""
+        if lengths is None and not reverse:
+            cut = None if resets is None else resets.t().reshape(-1)
+            return cls(batch, time, [batch] * time, None, None, cut, _any_by_step(resets, time))
+        if lengths is None:
+            lengths = torch.full((batch,), time)
+        sorted_lengths, rows = lengths.cpu().sort(descending=True, stable=True)
+        steps = torch.arange(time)
+        active = (sorted_lengths[:, None] > steps).sum(0)
+        walked = int((active > 0).sum())
+        places = []
+        for step, count in enumerate(active[:walked].tolist()):
+            first = rows[:count]
+            t = sorted_lengths[:count] - 1 - step if reverse else torch.tensor(step)
+            places.append(first * time + t)
+        order = torch.cat(places) if places else torch.empty(0, dtype=torch.long)
+        in_order = bool((rows == torch.arange(batch)).all())
+        cut, cuts = None, [False] * walked
+        if resets is not None:
+            # In the order of the walk, resets already lie from each row's end.
+            met = torch.cat(
+                [rows[:n] * time + s for s, n in enumerate(active[:walked].tolist())] or [order]
+            )
+            cut = resets.reshape(-1)[met.to(resets.device)]
+            cuts = _any_by_step(resets, walked)
+        return cls(
+            batch,
+            time,
+            active[:walked].tolist(),
+            order.to(device),
+            None if in_order else rows.to(device),
+            None if cut is None else cut.to(device),
+            cuts,
+        )
+
+    def pack(self, values: Tensor) -> Tensor:
+        """`[B, T, …]` → the rows of all steps."""
+        if self.order is None:
+            return values.transpose(0, 1).reshape(self.time * self.batch, *values.shape[2:])
+        return values.reshape(self.batch * self.time, *values.shape[2:]).index_select(0, self.order)
+
+    def unpack(self, rows: Tensor) -> Tensor:
+        """The rows of all steps → `[B, T, …]`, zero in the padding."""
+        shape = rows.shape[1:]
+        if self.order is None:
+            return rows.view(self.time, self.batch, *shape).transpose(0, 1)
+        whole = rows.new_zeros(self.batch * self.time, *shape).index_copy_(0, self.order, rows)
+        return whole.view(self.batch, self.time, *shape)
+
+    def sort(self, state: Tensor) -> Tensor:
+        """The rows of a state, by falling length."""
+        return state if self.sorted_rows is None else state.index_select(0, self.sorted_rows)
+
+    def unsort(self, state: Tensor) -> Tensor:
+        """The rows of a state, as they came."""
+        if self.sorted_rows is None:
+            return state
+        return torch.empty_like(state).index_copy_(0, self.sorted_rows, state)
+
+    def blocks(self, steps: int, first: int = 0, last: int | None = None) -> list[tuple[slice, Block]]:
+        """Blocks of so many steps, and the packed rows that each covers."""
+        last = len(self.active) if last is None else last
+        at = sum(self.active[:first])
+        made = []
+        for start in range(first, last, steps):
+            stop = min(start + steps, last)
+            active = self.active[start:stop]
+            rows = slice(at, at + sum(active))
+            cuts = self.cuts[start:stop]
+            cut = self.cut[rows] if self.cut is not None and any(cuts) else None
+            made.append((rows, Block(self.batch, active, cut, cuts)))
+            at = rows.stop
+        return made
+
+
+def _any_by_step(resets: Tensor | None, time: int) -> list[bool]:
+    if resets is None:
+        return [False] * time
+    return resets.any(0).tolist()[:time] if resets.shape[0] else [False] * time

@@ -1,0 +1,173 @@
+"""What each operation is in plain torch: an expression of Python, which the walk's source is made of."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ostinato.programs.program import Op
+
+aten = torch.ops.aten
+
+DIRECT = frozenset(
+    ["add", "sub", "mul", "div", "maximum", "minimum", "gt", "ge", "lt", "le", "eq", "ne", "neg", "sigmoid", "tanh", "exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "reciprocal", "abs", "sign", "sin", "cos", "erf", "addmm", "addcmul", "mm", "lerp", "cat", "clamp"]
+)
+"""Torch writes the result of these where it is told to (`out=`)."""
+
+
+def expression(op: Op, names: list[str], rows: str) -> tuple[str, bool]:
+    """The operation as Python, `names` for its inputs; and whether it takes `out=`.
+
+    `rows` is the name of the number of rows at hand.
+    """
+    if op.kind in SPECIAL:
+        return SPECIAL[op.kind](op, names, rows)
+    options = [f"{key}={value!r}" for key, value in op.options.items()]
+    return f"{op.kind}({', '.join([*names, *options])})", op.kind in DIRECT
+
+
+Special = Callable[[Op, list[str], str], tuple[str, bool]]
+
+
+def _product(op: Op, names: list[str], rows: str) -> tuple[str, bool]:
+    a, w = names
+    flat = len(op.output.shape) == 1
+    return (f"mm({a}, {w})", True) if flat else (f"matmul({a}, {w})", False)
+
+
+def _product_t(op: Op, names: list[str], rows: str) -> tuple[str, bool]:
+    return _product(op, [names[0], f"{names[1]}.t()"], rows)
+
+
+def _slice(op: Op, names: list[str], rows: str) -> tuple[str, bool]:
+    start, stop = op.options["start"], op.options["stop"]
+    return f"{names[0]}.narrow({op.options['axis'] + 1}, {start}, {stop - start})", False
+
+
+def _shape(op: Op, key: str = "to") -> str:
+    return ", ".join(str(size) for size in op.options[key])
+
+
+SPECIAL: dict[str, Special] = {
+    "product": _product,
+    "product_t": _product_t,
+    "addmm": lambda op, n, r: (
+        f"addmm({n[0]}, {n[1]}, {n[2]}{'.t()' if op.options['turned'] else ''})",
+        True,
+    ),
+    "slice": _slice,
+    "cat": lambda op, n, r: (f"cat(({', '.join(n)},), {op.options['axis'] + 1})", True),
+    "reshape": lambda op, n, r: (f"{n[0]}.reshape({r}, {_shape(op)})", False),
+    "permute": lambda op, n, r: (
+        f"{n[0]}.permute(0, {', '.join(str(axis + 1) for axis in op.options['axes'])})",
+        False,
+    ),
+    "expand": lambda op, n, r: (f"{n[0]}.expand({r}, {_shape(op)})", False),
+    "full": lambda op, n, r: (f"like.new_full(({r}, {_shape(op)}), {op.options['value']!r})", False),
+    "sum": lambda op, n, r: (
+        f"{n[0]}.sum({tuple(axis + 1 for axis in op.options['axes'])}, keepdim=True)",
+        False,
+    ),
+    "softmax": lambda op, n, r: (f"softmax({n[0]}, {op.options['axis'] + 1})", False),
+    "dsoftmax": lambda op, n, r: (
+        f"dsoftmax({n[0]}, {n[1]}, {op.options['axis'] + 1}, {n[1]}.dtype)",
+        False,
+    ),
+    "standardise": lambda op, n, r: (f"standardise({n[0]}, {_last(op)}, {op.options['eps']!r})", False),
+    "dstandardise": lambda op, n, r: (f"dstandardise({', '.join(n)}, {_last(op)})", False),
+    "power": lambda op, n, r: (f"power({n[0]}, {op.options['exponent']!r})", False),
+    "clamp": lambda op, n, r: (f"clamp({n[0]}, {op.options['low']!r}, {op.options['high']!r})", True),
+    "copy": lambda op, n, r: (f"{n[0]}.clone()", False),
+}
+
+
+def _last(op: Op) -> list[int]:
+    return list(op.output.shape[-op.options["axes"] :])
+
+
+def _dclamp(g: Tensor, a: Tensor, low: float, high: float) -> Tensor:
+    return torch.where((a >= low) & (a <= high), g, 0)
+
+
+def _standardise(a: Tensor, shape: list[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.native_layer_norm(a, shape, None, None, eps)
+
+
+def _dstandardise(g: Tensor, a: Tensor, mean: Tensor, rstd: Tensor, shape: list[int]) -> Tensor:
+    backward = aten.native_layer_norm_backward
+    return backward(g, a, shape, mean, rstd, None, None, [True, False, False])[0]  # type: ignore[no-any-return]
+
+
+def _conv(a: Tensor, w: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
+    return torch.convolution(a, w, None, stride, padding, dilation, False, [0] * len(stride), groups)
+
+
+def _conv_back(
+    g: Tensor, a: Tensor, w: Tensor, mask: list[bool], stride: Any, padding: Any, dilation: Any,
+    groups: int,
+) -> Tensor:  # fmt: skip
+    settings = (None, stride, padding, dilation, False, [0] * len(stride), groups, mask)
+    return aten.convolution_backward(g, a, w, *settings)[0 if mask[0] else 1]  # type: ignore[no-any-return]
+
+
+def _conv_t(g: Tensor, w: Tensor, to: Any, **settings: Any) -> Tensor:
+    # Of the input its shape alone counts here.
+    return _conv_back(g, g.new_empty(g.shape[0], *to), w, [True, False, False], **settings)
+
+
+def _conv_outer(a: Tensor, g: Tensor, to: Any, **settings: Any) -> Tensor:
+    return _conv_back(g, a, g.new_empty(*to), [False, True, False], **settings)
+
+
+def _outer(a: Tensor, g: Tensor) -> Tensor:
+    return a.reshape(-1, a.shape[-1]).t() @ g.reshape(-1, g.shape[-1])
+
+
+def _sum_rows(g: Tensor, to: Any) -> Tensor:
+    return g.sum_to_size(to)
+
+
+NAMES: dict[str, Any] = {
+    **{
+        name: getattr(torch, name)
+        for name in ["add", "sub", "rsub", "mul", "div", "maximum", "minimum", "where", "gt", "ge", "lt", "le", "eq", "ne", "neg", "sigmoid", "tanh", "relu", "exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "reciprocal", "abs", "sign", "sin", "cos", "erf", "cat", "mm", "matmul", "addmm", "addcmul", "lerp", "softmax", "clamp"]
+    },
+    "power": torch.pow,
+    "hardsigmoid": functional.hardsigmoid,
+    "softplus": functional.softplus,
+    "gelu": functional.gelu,
+    "silu": functional.silu,
+    "elu": lambda a, alpha, scale, input_scale: aten.elu(a, alpha, scale, input_scale),
+    "leaky_relu": lambda a, slope: functional.leaky_relu(a, slope),
+    "dsigmoid": aten.sigmoid_backward.default,
+    "dtanh": aten.tanh_backward.default,
+    "drelu": lambda g, y: aten.threshold_backward(g, y, 0),
+    "dclamp": _dclamp,
+    "dhardsigmoid": aten.hardsigmoid_backward.default,
+    "dsoftplus": lambda g, a, beta, threshold: aten.softplus_backward(g, a, beta, threshold),
+    "delu": lambda g, a, alpha, scale, input_scale: aten.elu_backward(
+        g, alpha, scale, input_scale, False, a
+    ),
+    "dgelu": lambda g, a, approximate: aten.gelu_backward(g, a, approximate=approximate),
+    "dsilu": aten.silu_backward.default,
+    "dleaky_relu": lambda g, a, slope: aten.leaky_relu_backward(g, a, slope, False),
+    "dsoftmax": torch._softmax_backward_data,
+    "standardise": _standardise,
+    "dstandardise": _dstandardise,
+    "conv": _conv,
+    "conv_t": _conv_t,
+    "conv_outer": _conv_outer,
+    "outer": _outer,
+    "sum_rows": _sum_rows,
+}
+"""What the source may call."""
+
+WEIGHT_WORK: dict[str, Callable[..., Any]] = {
+    **NAMES,
+    "slice": lambda w, axis, start, stop: w.narrow(axis, start, stop - start),
+    "cat": lambda *parts, axis: torch.cat(parts, axis),
+    "reshape": lambda w, to: w.reshape(to),
+}
+"""Operations on a weight alone, where no axis is the batch's."""

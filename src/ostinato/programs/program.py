@@ -1,0 +1,155 @@
+"""What a step becomes: a flat list of a few kinds of operations on named values."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from keyword import iskeyword
+from typing import Any
+
+Number = float | int
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """What an operation reads or makes.
+
+    `shape` is that of one row where the value has a row a sequence (`rows`), and the whole shape of
+    a weight. No program knows B or T: the rows may be those of one step, or of all steps together.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    rows: bool = True
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+Input = Value | Number
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation: `outputs = kind(*inputs, **options)`; `line` is where the step says so."""
+
+    kind: str
+    inputs: tuple[Input, ...]
+    outputs: tuple[Value, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    line: str = ""
+
+    @property
+    def output(self) -> Value:
+        """The only one, or the first."""
+        return self.outputs[0]
+
+    @property
+    def values(self) -> Iterator[Value]:
+        """The inputs that are no numbers."""
+        return (each for each in self.inputs if isinstance(each, Value))
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A value handed from step to step: what a step is given, and what it hands on."""
+
+    given: Value
+    handed_on: Value
+
+
+@dataclass(frozen=True)
+class Program:
+    """One step, forwards or backwards.
+
+    `sequences` are known for all steps at the start, `carried` is handed from step to step,
+    `outputs` are wanted of every step, and `sums` (the gradient of each weight) over all of them.
+    """
+
+    sequences: tuple[Value, ...]
+    weights: tuple[Value, ...]
+    carried: tuple[Carried, ...]
+    ops: tuple[Op, ...]
+    outputs: tuple[Value, ...]
+    sums: tuple[tuple[Value, tuple[Value, ...]], ...] = ()
+
+    @property
+    def results(self) -> Iterator[Value]:
+        """Everything that is wanted of it."""
+        yield from self.outputs
+        yield from (each.handed_on for each in self.carried)
+        for _, parts in self.sums:
+            yield from parts
+
+    def with_ops(self, ops: Iterable[Op], **changes: Any) -> "Program":
+        return replace(self, ops=tuple(ops), **changes)
+
+
+CALLS = frozenset(
+    ["add", "sub", "rsub", "mul", "div", "maximum", "minimum", "where", "gt", "ge", "lt", "le", "eq", "ne", "neg", "sigmoid", "tanh", "relu", "exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "reciprocal", "abs", "sign", "sin", "cos", "erf", "cat", "mm", "matmul", "addmm", "addcmul", "lerp", "softmax", "clamp", "power", "hardsigmoid", "softplus", "gelu", "silu", "elu", "leaky_relu", "dsigmoid", "dtanh", "drelu", "dclamp", "dhardsigmoid", "dsoftplus", "delu", "dgelu", "dsilu", "dleaky_relu", "dsoftmax", "standardise", "dstandardise", "conv", "conv_t", "conv_outer", "outer", "sum_rows"]
+)
+"""The kinds of operations that are called by their name."""
+
+RESERVED = {
+    "block",
+    "rows",
+    "like",
+    "special",
+    "cuts",
+    "active",
+    "s",
+    "n",
+    "run",
+    "bool_",
+    "inf",
+    "nan",
+}
+SUFFIXES = ("_start", "_fresh", "_end", "_all", "_out", "_full", "_on", "_s")
+
+
+class Namer:
+    """Gives each value a name of its own, which is one in Python too."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, int] = {}
+
+    def __call__(self, wish: str = "t") -> str:
+        wish = "".join(c if c.isalnum() else "_" for c in wish)
+        if wish in RESERVED or wish in CALLS or iskeyword(wish) or wish.endswith(SUFFIXES):
+            wish += "_"
+        count = self.taken.get(wish, 0)
+        self.taken[wish] = count + 1
+        return f"{wish}{count}" if wish == "t" else f"{wish}_{count}" if count else wish
+
+
+def producers(ops: Iterable[Op]) -> dict[Value, Op]:
+    """Which operation makes each value."""
+    return {value: op for op in ops for value in op.outputs}
+
+
+def uses(program: Program) -> dict[Value, int]:
+    """How often each value is read, by operations or as a result."""
+    count: dict[Value, int] = {}
+    for op in program.ops:
+        for value in op.values:
+            count[value] = count.get(value, 0) + 1
+    for value in program.results:
+        count[value] = count.get(value, 0) + 1
+    return count
+
+
+def in_order(ops: Iterable[Op]) -> list[Op]:
+    """Each operation after those that it needs; otherwise as they were."""
+    ops = list(ops)
+    made_by, done, order = producers(ops), set(), []
+
+    def visit(op: Op) -> None:
+        if id(op) in done:
+            return
+        done.add(id(op))
+        for value in op.values:
+            if value in made_by:
+                visit(made_by[value])
+        order.append(op)
+
+    for op in ops:
+        visit(op)
+    return order

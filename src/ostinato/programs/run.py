@@ -1,0 +1,184 @@
+"""Runs a cell's program over a batch of sequences: forwards, and backwards for autograd."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ostinato.cells import Cell
+from ostinato.cells.cell import CellState
+from ostinato.programs.block import Block
+from ostinato.programs.compiled import Derived, StepProgram, step_program
+from ostinato.programs.layout import Layout
+
+NUMBERS = 1 << 17
+"""So many numbers of the widest value in a block: it stays in the second cache while it is worked on."""
+
+
+@dataclass(eq=False)
+class _Call:
+    """What one call works with."""
+
+    steps: StepProgram
+    layout: Layout
+    fields: int
+    derived: Derived | None
+    chunks: int
+
+    @property
+    def block_steps(self) -> int:
+        return max(1, NUMBERS // max(1, self.layout.batch * self.steps.width))
+
+    def bounds(self) -> list[tuple[int, int]]:
+        """The chunks of time between which only the state is kept."""
+        time = len(self.layout.active)
+        size = max(1, -(-time // self.chunks))
+        return [(start, min(start + size, time)) for start in range(0, time, size)]
+
+
+def run(
+    cell: Cell,
+    x: Tensor,
+    state: CellState,
+    fresh: CellState | None,
+    layout: Layout,
+    chunks: int = 1,
+) -> tuple[Tensor, CellState]:
+    """Walks a cell's program over a checked `x [B, T, …]`; `fresh` is what a reset puts back."""
+    steps = step_program(cell)
+    tensors = dict(cell.named_parameters()) | dict(cell.named_buffers())
+    weights = steps.lowered.weights(tensors)
+    anew = list(fresh) if fresh is not None else []
+    inputs = [x, *state, *anew, *weights]
+    if torch.is_grad_enabled() and any(each.requires_grad for each in inputs):
+        derived = steps.derived(x.requires_grad, tuple(each.requires_grad for each in weights))
+        call = _Call(steps, layout, len(state), derived, chunks)
+        outputs, *last = _Walk.apply(call, *inputs)  # type: ignore[no-untyped-call]
+    else:
+        call = _Call(steps, layout, len(state), None, 1)
+        outputs, last, _ = _forward(call, x, state, anew, weights, keep=False)
+    return outputs, type(state)(*last)
+
+
+def _forward(
+    call: _Call,
+    x: Tensor,
+    state: Sequence[Tensor],
+    fresh: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    keep: bool,
+) -> tuple[Tensor, list[Tensor], list[Any]]:
+    """Outputs, the last state, and what to keep: of each chunk its first state, or all blocks' values."""
+    layout = call.layout
+    packed = layout.pack(x)
+    at: list[Tensor] = [layout.sort(each) for each in state]
+    anew = [layout.sort(each) for each in fresh] or [None] * call.fields
+    outputs = x.new_empty(packed.shape[0], *call.steps.output_shape)
+    past: list[Any] = []
+    for first, last in call.bounds():
+        kept: list[Any] = []
+        if call.chunks > 1 and keep:
+            past.append(at)
+        at = _walk(call, first, last, packed, at, anew, weights, outputs, kept if keep else None)
+        if call.chunks == 1 and keep:
+            past.append(kept)
+    return layout.unpack(outputs), [layout.unsort(each) for each in at], past
+
+
+def _walk(
+    call: _Call,
+    first: int,
+    last: int,
+    packed: Tensor,
+    at: list[Tensor],
+    fresh: Sequence[Tensor | None],
+    weights: Sequence[Tensor],
+    outputs: Tensor | None,
+    kept: list[Any] | None,
+) -> list[Tensor]:
+    """Walks the blocks of one chunk; the state after it."""
+    function = (call.steps.inference if kept is None else call.derived.forward).function  # type: ignore[union-attr]
+    for rows, block in call.layout.blocks(call.block_steps, first, last):
+        sequences = [packed[rows]] if call.steps.program_reads_x else []
+        (output,), values, at, _ = function(block, *sequences, *weights, *at, *fresh)
+        if outputs is not None:
+            outputs[rows] = output
+        if kept is not None:
+            kept.append((rows, block, values))
+    return at
+
+
+class _Walk(torch.autograd.Function):
+    """The walk, with the derived backward program."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, x: Tensor, *rest: Tensor) -> Any:
+        state, fresh, weights = _cut_up(call, rest)
+        outputs, last, ctx.past = _forward(call, x, state, fresh, weights, keep=True)
+        ctx.call = call
+        ctx.save_for_backward(x, *rest)
+        # A state that no step touched is the very tensor that was given; autograd wants another.
+        given = {id(each) for each in rest}
+        return (outputs, *(each.clone() if id(each) in given else each for each in last))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_outputs: Tensor, *d_last: Tensor) -> Any:
+        call, (x, *rest) = ctx.call, ctx.saved_tensors
+        layout, derived = call.layout, call.derived
+        _, fresh, weights = _cut_up(call, rest)
+        at = [layout.sort(each) for each in d_last]
+        d_fresh = [torch.zeros_like(layout.sort(each)) for each in fresh] or [None] * call.fields
+        d_packed = layout.pack(d_outputs)
+        wanted = ctx.needs_input_grad[1]
+        d_x = x.new_zeros(d_packed.shape[0], *x.shape[2:]) if wanted else None
+        sums: list[Tensor | None] = [None] * sum(len(v) for _, v in derived.backward.program.sums)
+        for rows, block, values in _blocks_from_the_end(ctx, call, x, fresh, weights):
+            given = [d_packed[rows]] if derived.reads_output_gradient else []
+            known = [weights[i] for i in derived.weights]
+            outputs, _, at, parts = derived.run.function(
+                block.turned(), *given, *values, *known, *at, *d_fresh
+            )
+            if d_x is not None and outputs:
+                d_x[rows] = outputs[0]
+            sums = [b if a is None else a.add_(b) for a, b in zip(sums, parts, strict=True)]
+        d_state = [layout.unsort(each) for each in at]
+        if not fresh:
+            d_fresh = []
+        d_weights = derived.by_weight(weights, sums)
+        return (
+            None,
+            None if d_x is None else layout.unpack(d_x),
+            *d_state,
+            *(layout.unsort(each) for each in d_fresh),
+            *d_weights,
+        )
+
+
+def _cut_up(
+    call: _Call, rest: Sequence[Tensor]
+) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+    """State, fresh state if there is one, and weights."""
+    fields, weights = call.fields, len(call.steps.program.weights)
+    end = len(rest) - weights
+    return rest[:fields], rest[fields:end], rest[end:]
+
+
+def _blocks_from_the_end(
+    ctx: Any, call: _Call, x: Tensor, fresh: Sequence[Tensor], weights: Sequence[Tensor]
+) -> Iterator[tuple[slice, Block, list[Tensor]]]:
+    """The forward pass's blocks and values, the last first; walked once more if only states were kept."""
+    if call.chunks == 1:
+        for chunk in reversed(ctx.past):
+            yield from reversed(chunk)
+        return
+    packed = call.layout.pack(x)
+    anew = [call.layout.sort(each) for each in fresh] or [None] * call.fields
+    for (first, last), at in zip(reversed(call.bounds()), reversed(ctx.past), strict=True):
+        kept: list[Any] = []
+        _walk(call, first, last, packed, at, anew, weights, None, kept)
+        while kept:
+            yield kept.pop()

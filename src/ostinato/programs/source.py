@@ -1,0 +1,254 @@
+"""A program as Python that runs it in plain torch, a block of time steps at a time."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ostinato.programs.fuse import fused
+from ostinato.programs.operations import NAMES, expression
+from ostinato.programs.program import Carried, Op, Program, Value, in_order, producers, uses
+from ostinato.programs.scan import Scan, as_scans
+from ostinato.programs.split import Parts, live, split
+
+MASKS = frozenset({"gt", "ge", "lt", "le", "eq", "ne"})
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """A program's source, and the function that it makes.
+
+    `function(block, sequences, weights, starts, fresh) → (outputs, kept, ends, sums)`.
+    """
+
+    source: str
+    function: Callable[..., tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]]
+    scanned: bool
+
+
+def runnable(program: Program, keep: Sequence[Value] = (), backwards: bool = False) -> Runnable:
+    """Python that runs a program, and also returns the values to keep."""
+    program, keep = _with_own_results(program, keep, backwards)
+    parts = split(program)
+    scans = as_scans(program, parts)
+    source = _Source(program, parts, scans, keep, backwards).text()
+    space: dict[str, Any] = dict(NAMES) | {
+        "inf": float("inf"),
+        "nan": float("nan"),
+        "bool_": torch.bool,
+    }
+    # Made from names of our own and from numbers alone; a loop over closures takes a third longer.
+    exec(compile(source, "<ostinato program>", "exec"), space)  # noqa: S102
+    return Runnable(source, space["run"], scans is not None)
+
+
+def _with_own_results(
+    program: Program, keep: Sequence[Value], backwards: bool
+) -> tuple[Program, Sequence[Value]]:
+    """What a walked value hands on is written into its history, so it has to be a value of its own."""
+    ops, carried, taken = list(program.ops), [], set()
+    made_by, count = producers(ops), uses(program)
+    walked = split(program).walked
+    for each in program.carried:
+        value = each.handed_on
+        shared = value in taken or value not in made_by or (backwards and count[value] > 1)
+        if each in walked and shared:
+            copy = Value(f"{each.given.name}_on", value.shape)
+            ops.append(Op("copy", (value,), (copy,)))
+            each = Carried(each.given, copy)
+        taken.add(each.handed_on)
+        carried.append(each)
+    return replace(program, ops=tuple(ops), carried=tuple(carried)), keep
+
+
+class _Source:
+    def __init__(
+        self,
+        program: Program,
+        parts: Parts,
+        scans: tuple[tuple[Scan, ...], tuple[Op, ...]] | None,
+        keep: Sequence[Value],
+        backwards: bool,
+    ) -> None:
+        self.program, self.parts, self.scans = program, parts, scans
+        self.keep, self.backwards = keep, backwards
+        self.lines: list[str] = []
+        self.made_by = producers(program.ops)
+
+    def text(self) -> str:
+        program, parts = self.program, self.parts
+        wanted = {*program.outputs, *self.keep, *(v for _, values in program.sums for v in values)}
+        wanted |= {each.handed_on for each in (*parts.early, *parts.late)}
+        walk = () if self.scans else parts.walk
+        after = self._after(wanted)
+        outside = {v for op in after for v in op.values} | wanted
+        before = self._before(outside, walk)
+
+        names = [v.name for v in (*program.sequences, *program.weights)]
+        names += [f"{c.given.name}_{kind}" for kind in ("start", "fresh") for c in program.carried]
+        self._line(0, f"def run({', '.join(['block', *names])}):")
+        self._line(1, f"like, rows = {program.carried[0].given.name}_start, block.rows")
+        self._line(1, "# before")
+        read_by_walk = {v for op in walk for v in op.values}
+        self._part(before, outside | read_by_walk | {c.handed_on for c in parts.walked})
+        if self.scans:
+            self._scan()
+        elif parts.walked:
+            self._walk(walk, outside)
+        self._line(1, "# after")
+        self._part(after, wanted)
+        sums = [v.name for _, values in program.sums for v in values]
+        ends = [f"{c.given.name}_end" for c in program.carried]
+        results = [[v.name for v in program.outputs], [v.name for v in self.keep], ends, sums]
+        self._line(1, "return " + ", ".join(f"[{', '.join(each)}]" for each in results))
+        return "\n".join(self.lines) + "\n"
+
+    def _line(self, depth: int, text: str) -> None:
+        self.lines.append("    " * depth + text)
+
+    # The parts, each in an order in which everything is there when it is needed.
+
+    def _before(self, outside: set[Value], walk: Iterable[Op]) -> list[Op]:
+        ops = [*self.parts.before, *map(_delay, self.parts.early)]
+        wanted = outside | {v for op in walk for v in op.values}
+        wanted |= {each.handed_on for each in self.parts.early}
+        if self.scans:
+            scans, extra = self.scans
+            ops += extra
+            wanted |= {v for scan in scans for v in (scan.a, scan.b) if isinstance(v, Value)}
+        early = [_delay_of(ops, each) for each in self.parts.early]
+        kept = live(in_order(ops), wanted)
+        return in_order([*kept, *(op for op in early if op not in kept)])
+
+    def _after(self, wanted: set[Value]) -> list[Op]:
+        ops = [*self.parts.after, *map(_delay, self.parts.late)]
+        if self.scans:
+            done = {each.handed_on for each in self.parts.walked}
+            ops = [*(op for op in self.parts.walk if op.output not in done), *ops]
+        late = [_delay_of(ops, each) for each in self.parts.late]
+        kept = live(in_order(ops), wanted)
+        return in_order([*kept, *(op for op in late if op not in kept)])
+
+    def _part(self, ops: list[Op], wanted: Iterable[Value]) -> None:
+        for op in fused(ops, wanted):
+            if op.kind == "delay":
+                self._delayed(op)
+            else:
+                text, _ = expression(op, self._names(op), "rows")
+                self._line(1, f"{', '.join(v.name for v in op.outputs)} = {text}")
+
+    def _names(self, op: Op) -> list[str]:
+        return [each.name if isinstance(each, Value) else repr(each) for each in op.inputs]
+
+    def _delayed(self, op: Op) -> None:
+        name, value = op.output.name, op.inputs[0]
+        assert isinstance(value, Value)
+        fresh = "None" if self.backwards else f"{name}_fresh"
+        new = value.name
+        if self.backwards:
+            new = f"{name}_on"
+            self._line(1, f"{new} = block.cut_gradients({value.name}, {name}_fresh)")
+        self._line(1, f"{name} = block.delay({new}, {name}_start, {fresh})")
+        self._line(1, f"{name}_end = block.last({new}, {name}_start)")
+
+    # The walk.
+
+    def _histories(self) -> None:
+        for each in self.parts.walked:
+            name = each.given.name
+            self._line(1, f"{name}_all = block.history({name}_start)")
+
+    def _seen(self) -> None:
+        """After the walk: what each step was given and handed on, all steps together."""
+        for each in self.parts.walked:
+            name = each.given.name
+            fresh = "None" if self.backwards else f"{name}_fresh"
+            self._line(1, f"{name} = block.given({name}_all, {name}_start, {fresh})")
+            self._line(1, f"{each.handed_on.name} = block.handed_on({name}_all)")
+
+    def _scan(self) -> None:
+        assert self.scans
+        self._line(1, "# walk: a scan")
+        self._histories()
+        for scan in self.scans[0]:
+            name = scan.carried.given.name
+            a, b = (
+                each.name if isinstance(each, Value) else f"like.new_full((), {each!r})"
+                for each in (scan.a, scan.b)
+            )
+            self._line(1, f"block.scan({a}, {b}, {name}_start, {name}_fresh, {name}_all)")
+            self._line(1, f"{name}_end = block.last(block.handed_on({name}_all), {name}_start)")
+        self._seen()
+
+    def _walk(self, walk: Sequence[Op], outside: set[Value]) -> None:
+        walked = self.parts.walked
+        self._line(1, "# walk")
+        made = {v for op in walk for v in op.outputs}
+        given = {each.given for each in walked}
+        reads = {v for op in walk for v in op.values if v.rows} - made - given
+        for value in sorted(reads, key=repr):
+            self._line(1, f"{value.name}_s = block.steps({value.name})")
+        self._histories()
+        where = {}
+        for each in walked:
+            where[each.handed_on] = f"{each.given.name}_out"
+            self._line(
+                1, f"{each.given.name}_out = block.steps(block.handed_on({each.given.name}_all))"
+            )
+        for value in sorted((outside & made) - set(where), key=repr):
+            where[value] = f"{value.name}_out"
+            sizes = "".join(f", {size}" for size in value.shape)
+            kind = ", dtype=bool_" if self.made_by[value].kind in MASKS else ""
+            self._line(1, f"{value.name}_all = block.buffer(like{sizes}{kind})")
+            self._line(1, f"{value.name}_out = block.steps({value.name}_all)")
+        names = [each.given.name for each in walked]
+        for name in names:
+            self._line(1, f"{name}_full = block.own({name}_start)")
+            self._line(1, f"{name} = block.start({name}_full)")
+        self._line(1, "special, cuts, active = block.special, block.cuts, block.active")
+        self._line(1, "for s in block.order:")
+        tuples = [f"({', '.join(n + end for n in names)},)" for end in ("", "_full", "_fresh")]
+        fresh = f"({'None, ' * len(names)})" if self.backwards else tuples[2]
+        self._line(2, "if special[s]:")
+        self._line(3, f"{tuples[0]} = block.enter(s, {tuples[0]}, {tuples[1]}, {fresh})")
+        ops = fused(walk, {*where, *(each.handed_on for each in walked)})
+        if any(op.kind in ("full", "reshape", "expand") for op in ops):
+            self._line(2, "n = active[s]")
+        for op in ops:
+            self._step(op, where, reads)
+        handed_on = ", ".join(each.handed_on.name for each in walked)
+        self._line(2, f"{', '.join(names)} = {handed_on}")
+        if self.backwards:
+            self._line(2, "if cuts[s]:")
+            for name in names:
+                self._line(3, f"block.cut_gradient(s, {name}, {name}_fresh)")
+        for name in names:
+            self._line(1, f"{name}_end = block.end({name}, {name}_full)")
+        self._seen()
+        for value in sorted(set(where) - {each.handed_on for each in walked}, key=repr):
+            self._line(1, f"{value.name} = {value.name}_all")
+
+    def _step(self, op: Op, where: dict[Value, str], reads: set[Value]) -> None:
+        names = [
+            f"{name}_s[s]" if each in reads else name
+            for each, name in zip(op.inputs, self._names(op), strict=True)
+        ]
+        text, direct = expression(op, names, "n")
+        stored = [v for v in op.outputs if v in where]
+        if len(op.outputs) == 1 and stored:
+            place = f"{where[stored[0]]}[s]"
+            text = f"{text[:-1]}, out={place})" if direct else f"{place}.copy_({text})"
+        self._line(2, f"{', '.join(v.name for v in op.outputs)} = {text}")
+        if len(op.outputs) > 1:
+            for value in stored:
+                self._line(2, f"{where[value]}[s].copy_({value.name})")
+
+
+def _delay(carried: Carried) -> Op:
+    return Op("delay", (carried.handed_on,), (carried.given,))
+
+
+def _delay_of(ops: Iterable[Op], carried: Carried) -> Op:
+    return next(op for op in ops if op.kind == "delay" and op.output is carried.given)

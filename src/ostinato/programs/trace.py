@@ -1,0 +1,239 @@
+"""A step, recorded: which operations of torch it calls, on what, and on which line."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ostinato.cells import Cell
+from ostinato.errors import OstinatoError, StepError
+
+BATCHES = (2, 3)
+"""A step is recorded with each of these; a number that differs between the two is the batch."""
+
+
+class Untraceable(Exception):
+    """Why a step cannot become a program; not an error: the reference row runs it."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Stands in a recorded call for the batch size."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Stands in a recorded call for a tensor: the index of its name or of what made it."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation of torch that a step called."""
+
+    function: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: tuple[Ref | None, ...]
+    shapes: tuple[tuple[Any, ...] | None, ...]
+    line: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A whole step: what stands behind each reference, the calls, and what was returned."""
+
+    x: Ref
+    state: tuple[Ref, ...]
+    weights: dict[Ref, str]
+    constants: dict[Ref, Tensor]
+    calls: tuple[Call, ...]
+    output: Ref
+    next_state: tuple[Ref, ...]
+    row_shapes: tuple[tuple[Any, ...], ...]
+    """of x and of each field of the state, the batch first"""
+    weight_shapes: dict[Ref, tuple[int, ...]]
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any, str]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        out = func(*args, **(kwargs or {}))
+        self.calls.append((func, args, kwargs or {}, out, _line()))
+        return out
+
+
+def record(cell: Cell) -> Recording:
+    """Records one step of a cell.
+
+    Raises StepError for a step that is not one, whoever runs it; Untraceable for one that works but
+    is bound to its batch size or to what it was computed from.
+    """
+    first, second = (_record(cell, batch) for batch in BATCHES)
+    if [call.function for call in first.calls] != [call.function for call in second.calls]:
+        raise Untraceable("the step calls other operations for another batch size")
+    calls = tuple(_same(a, b) for a, b in zip(first.calls, second.calls, strict=True))
+    return Recording(
+        first.x,
+        first.state,
+        first.weights,
+        first.constants,
+        calls,
+        first.output,
+        first.next_state,
+        first.row_shapes,
+        first.weight_shapes,
+    )
+
+
+def _record(cell: Cell, batch: int) -> Recording:
+    weight = next(cell.parameters(), torch.empty(0))
+    x = weight.new_zeros(batch, *cell.input_shape).requires_grad_(False)
+    given = cell.State(*(weight.new_zeros(batch, *shape) for shape in cell.state_shapes))
+    weights = dict(cell.named_parameters()) | dict(cell.named_buffers())
+    watched = [x, *given, *weights.values()]
+    versions = [each._version for each in watched]
+    recorder = _Recorder()
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), recorder:
+        try:
+            returned = cell.step(x, given)
+        except OstinatoError:
+            raise
+        except Exception as error:
+            raise Untraceable(f"the step raised {type(error).__name__}: {error}") from error
+    if [each._version for each in watched] != versions:
+        raise StepError(
+            f"{type(cell).__name__}.step changes its input, its state or a weight in place. A step "
+            "must leave what it is given as it was: c = c * f, not c *= f."
+        )
+    _check_returned(cell, batch, returned)
+    output, state = returned
+    return _Numbering(x, given, weights).recording(recorder, output, state)
+
+
+def _check_returned(cell: Cell, batch: int, returned: Any) -> None:
+    name, kind = type(cell).__name__, cell.State
+    if not (isinstance(returned, tuple) and len(returned) == 2):
+        raise StepError(
+            f"{name}.step: expected it to return (output, {kind.__name__}), got "
+            f"{type(returned).__name__}."
+        )
+    output, state = returned
+    if not isinstance(state, kind):
+        raise StepError(
+            f"{name}.step: expected it to return a state of type {kind.__name__}, as it was given; got "
+            f"{type(state).__name__}."
+        )
+    fields: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
+    shapes = dict(zip(fields, cell.state_shapes, strict=True)) | {"output": cell.output_shape}
+    for field, tensor in [*zip(fields, state, strict=True), ("output", output)]:
+        expected = (batch, *shapes[field])
+        if not isinstance(tensor, Tensor) or tuple(tensor.shape) != expected:
+            got = list(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+            wanted = list(map(str, ("B", *shapes[field])))
+            raise StepError(
+                f"{name}.step: expected {field} of shape [{', '.join(wanted)}], got {got} with "
+                f"B={batch}. Mend the step, or the cell's output_shape or state_shapes."
+            )
+
+
+class _Numbering:
+    """Puts numbers in the place of tensors."""
+
+    def __init__(self, x: Tensor, state: Sequence[Tensor], weights: dict[str, Tensor]) -> None:
+        self.numbers: dict[int, Ref] = {}
+        self.constants: dict[Ref, Tensor] = {}
+        self.x = self._new(x)
+        self.state = tuple(self._new(each) for each in state)
+        self.weights = {self._new(each): name for name, each in weights.items()}
+        self.row_shapes = tuple(tuple(each.shape) for each in (x, *state))
+        self.weight_shapes = {self._new(each): tuple(each.shape) for each in weights.values()}
+
+    def _new(self, tensor: Tensor) -> Ref:
+        return self.numbers.setdefault(id(tensor), Ref(len(self.numbers)))
+
+    def _known(self, tensor: Tensor) -> Ref:
+        """A tensor that nothing in the step made is a constant of the cell."""
+        known = id(tensor) in self.numbers
+        ref = self._new(tensor)
+        if not known:
+            self.constants[ref] = tensor
+        return ref
+
+    def _named(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self._known(value)
+        if isinstance(value, list | tuple):
+            return tuple(self._named(each) for each in value)
+        return value
+
+    def recording(self, recorder: _Recorder, output: Tensor, state: Sequence[Tensor]) -> Recording:
+        calls = []
+        for function, args, kwargs, out, line in recorder.calls:
+            named = self._named(args), {key: self._named(value) for key, value in kwargs.items()}
+            outs = out if isinstance(out, list | tuple) else (out,)
+            refs = tuple(self._new(each) if isinstance(each, Tensor) else None for each in outs)
+            shapes = tuple(tuple(each.shape) if isinstance(each, Tensor) else None for each in outs)
+            calls.append(Call(function, *named, refs, shapes, line))
+        return Recording(
+            self.x,
+            self.state,
+            self.weights,
+            self.constants,
+            tuple(calls),
+            self._known(output),
+            tuple(self._known(each) for each in state),
+            self.row_shapes,
+            self.weight_shapes,
+        )
+
+
+def _same(a: Call, b: Call) -> Call:
+    return Call(
+        a.function,
+        _merge(a.args, b.args, a),
+        {key: _merge(value, b.kwargs[key], a) for key, value in a.kwargs.items()},
+        a.outputs,
+        _merge(a.shapes, b.shapes, a),
+        a.line,
+    )
+
+
+def _merge(a: Any, b: Any, call: Call) -> Any:
+    """One argument from two recordings; a number that follows the batch becomes Batch."""
+    if isinstance(a, tuple):
+        if len(a) == len(b):
+            return tuple(_merge(x, y, call) for x, y in zip(a, b, strict=True))
+    elif a == b or (a != a and b != b):
+        return a
+    elif (a, b) == BATCHES:
+        return Batch()
+    raise Untraceable(f"{call.function} at {call.line} depends on the batch size")
+
+
+def _line() -> str:
+    """Where the step is, in its author's file: the innermost frame that is not torch's."""
+    frame = sys._getframe(2)
+    here = __file__
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name != here and not _IN_TORCH(name):
+            return f"{Path(name).name}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return "?"
+
+
+def _IN_TORCH(name: str) -> bool:  # noqa: N802
+    return name.startswith(_TORCH)
+
+
+_TORCH = str(Path(torch.__file__).parent)
