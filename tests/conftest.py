@@ -8,6 +8,7 @@ import torch
 
 from ostinato.data import load_images
 from ostinato.data.images import TEST, TRAIN
+from ostinato.drivers import Static
 
 TRAINED, VALIDATED, TESTED = 320, 80, 100
 
@@ -60,6 +61,11 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def unroll_with(monkeypatch, backend) -> None:
+    """Static models are compiled by another backend: the real one takes a minute for 28 rows."""
+    monkeypatch.setitem(Static.__init__.__kwdefaults__, "backend", backend)
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

@@ -86,6 +86,19 @@ def test_lines_in_a_pipe(ostinato, tiny_recipe, tiny_folder, tmp_path):
     assert "\x1b" not in out
 
 
+def test_an_early_end_is_told(ostinato, tiny_recipe, tiny_folder, tmp_path):
+    recipe = tmp_path / "early.toml"
+    text = tiny_recipe.read_text()
+    recipe.write_text(text.replace("seed = 3", "seed = 3\nuntil_batch_accuracy = 0.01"))
+    code, out, _ = ostinato("train", recipe, "--data", tiny_folder, "--out", tmp_path / "run")
+    assert code == 0
+    told = re.findall(
+        r"^Ended after step \d+ of 14: its batch reached .*, above 0.01\.$", out, re.MULTILINE
+    )
+    assert len(told) == 2  # when it happened, and with the outcome
+    assert out.rindex(told[0]) > out.index("validation loss")
+
+
 def test_options_change_the_recipe(ostinato, tiny_recipe, tiny_folder, tmp_path):
     from ostinato.training import RunFolder
 

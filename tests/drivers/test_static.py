@@ -2,7 +2,10 @@
 
 import copy
 import logging
+import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -168,6 +171,28 @@ def test_without_a_compiler_it_says_so_once(x):
     assert static.reason.endswith("RuntimeError: no compiler here")
     assert static.compile_seconds == 0
     compare(static, x[:2])  # warnings are errors here
+
+
+def test_on_a_machine_without_a_compiler(tmp_path):
+    """The real backend, in a process whose compiler does not exist."""
+    code = (
+        "import torch, warnings; from ostinato.cells import GRU;"
+        "from ostinato.drivers import Recurrent, Static;"
+        "static, x = Static(Recurrent(GRU(2, 4)), 2), torch.randn(3, 2, 2);"
+        "torch.testing.assert_close(static(x), static.layer(x));"
+        "print(static.compiled, static.reason)"
+    )
+    missing = {"CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | missing,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("False")
+    assert "compiler" in done.stdout
+    assert done.stderr.count("unrolled but uncompiled") == 1
 
 
 def test_copies_and_pickles(x):

@@ -23,6 +23,26 @@ TUTORIALS = {
     "gru-1": {"hidden": 256, "layers": 1, "batch": 100, "steps": 5000, "lr": 1e-3},
     "lstm-1": {"hidden": 256, "layers": 1, "batch": 100, "steps": 5000, "lr": 1e-3},
     "lstm-2": {"hidden": 256, "layers": 2, "batch": 100, "steps": 5000, "lr": 1e-3},
+    "lstm-static": {
+        "hidden": 32,
+        "layers": 1,
+        "batch": 128,
+        "steps": 1000,
+        "until_batch_accuracy": 0.9,
+        "lr": 1e-2,
+        "readout": "last",
+        "driver": "static",
+    },
+    "lstm-dynamic": {
+        "hidden": 32,
+        "layers": 1,
+        "batch": 128,
+        "steps": 1000,
+        "until_batch_accuracy": 0.9,
+        "lr": 1e-2,
+        "readout": "last",
+        "driver": "dynamic",
+    },
     "lstm-sgd": {"hidden": 128, "layers": 1, "batch": 128, "steps": 10_000, "lr": 1e-3},
     "bilstm-sgd": {"hidden": 128, "layers": 1, "batch": 128, "steps": 10_000, "lr": 1e-3},
     "lstm-adam": {"hidden": 128, "layers": 1, "batch": 128, "lr": 1e-3},
@@ -111,6 +131,23 @@ def test_what_is_wrong_is_named(change, words):
         read_recipe("sru", change)
 
 
+def test_two_drivers_one_experiment():
+    static, dynamic = (read_recipe(f"lstm-{kind}").model_dump() for kind in ("static", "dynamic"))
+    assert static["model"] == dynamic["model"] | {"driver": "static"}
+    assert {key for key in static if static[key] != dynamic[key]} == {"name", "title", "model"}
+
+
+def test_keys_that_came_later_may_be_missing():
+    recipe = parse_recipe(TINY_RECIPE, "tiny")
+    assert recipe.model.driver == "dynamic"
+    assert recipe.training.until_batch_accuracy is None
+    assert "until_batch_accuracy" not in recipe.to_toml()
+    later = parse_recipe(
+        TINY_RECIPE.replace("epochs = 2", "epochs = 2\nuntil_batch_accuracy = 0.5"), ""
+    )
+    assert with_training(later, steps=9).training.until_batch_accuracy == 0.5
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -129,6 +166,16 @@ def test_what_is_wrong_is_named(change, words):
         ('name = "sru"', "", r"model.cell.name: missing"),
         ("epochs = 2", "epochs = 2\nsteps = 3", r"training: expected either epochs or steps, got both"),
         ("epochs = 2", "", r"training: expected either epochs or steps, got neither"),
+        (
+            "epochs = 2",
+            "epochs = 2\nuntil_batch_accuracy = 1.0",
+            r"until_batch_accuracy = 1.0: .*less than 1",
+        ),
+        (
+            'readout = "last"',
+            'readout = "last"\ndriver = "sttaic"',
+            r"model.driver = 'sttaic': did you mean \"static\"",
+        ),
         ("[data]", "[data", r"not a TOML file: .*line 6"),
         ("train = 320", "train = 2020-01-01", r"data.train = '2020-01-01': .*valid integer"),
     ],

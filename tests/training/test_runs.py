@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from tests.conftest import write_idx
+from tests.conftest import unroll_with, write_idx
 
 from ostinato import training
 from ostinato.errors import DataError, Interrupted, OstinatoError, RunError
@@ -367,7 +367,8 @@ def test_runs_get_a_free_name(recipe, tiny_folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", training.recipe_names())
-def test_every_shipped_recipe_trains(name, tiny_folder, tmp_path):
+def test_every_shipped_recipe_trains(name, tiny_folder, tmp_path, monkeypatch):
+    unroll_with(monkeypatch, "aot_eager")
     recipe = training.read_recipe(name, {"data.train": "300", "data.validation": "50"})
     recipe = training.with_training(recipe, steps=2)
     run, score = training.train(recipe, tmp_path / "run", data=tiny_folder)

@@ -5,6 +5,9 @@ from ostinato.training import RunFolder, Score
 
 def say_outcome(run: RunFolder, score: Score) -> None:
     """The test of the saved model, and where everything is."""
+    record = run.read_record()
+    if record.ended is not None:
+        print(f"\n{record.ended}")
     print(f"\nThe saved model, read back from disk: {in_words(score)}\n")
     print(f"  model    {run.model}")
     print(f"  picture  {run.curves}")

@@ -36,6 +36,9 @@ class Lines(Observer):
     def scored(self, step: Step, name: str, loss: float, accuracy: float) -> None:
         print(f"{self._head(step)}  {name} loss {loss:.4f}  accuracy {accuracy:.4f}", flush=True)
 
+    def note(self, text: str) -> None:
+        print(text, flush=True)
+
     def _head(self, step: Step) -> str:
         clock = timedelta(seconds=int(step.seconds))
         return f"{clock}  epoch {step.epoch}  step {step.step:>{self._width}}/{self._total}"
@@ -85,6 +88,9 @@ class Bar(Observer):
         self._progress.console.print(
             f"epoch {step.epoch}  step {step.step}  {name} loss {loss:.4f}  accuracy {accuracy:.4f}"
         )
+
+    def note(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False)
 
     def end(self) -> None:
         self._progress.stop()

@@ -123,13 +123,13 @@ class Static(nn.Module):
 
     def _go_without(self, error: Exception) -> Walk:
         # Two lines say which backend and what; after them torch explains how to report a bug.
-        words = " ".join(str(error).strip().splitlines()[:2])
+        words = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
         self.compiled = False
         self.reason = f"{type(error).__name__}: {words}"
         warnings.warn(
             f"Static: the loop runs unrolled but uncompiled, as the backend {self.backend!r} failed "
             f"({self.reason}). Results are the same. Install a C++ compiler, or use the layer itself.",
-            stacklevel=4,
+            stacklevel=6,
         )
         return _walk
 

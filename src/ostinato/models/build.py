@@ -3,7 +3,7 @@
 from torch import nn
 
 from ostinato.cells import CELLS
-from ostinato.drivers import Recurrent
+from ostinato.drivers import Recurrent, Static
 from ostinato.models.classifier import SequenceClassifier
 from ostinato.models.cnn import CNN
 from ostinato.models.settings import CNNSettings, ImageShape, RecurrentSettings
@@ -14,7 +14,7 @@ def build(settings: RecurrentSettings | CNNSettings, shape: ImageShape) -> nn.Mo
     """The network that the settings describe, its weights drawn from torch's generator.
 
     It takes images `[B, rows, columns]` of floats in 0…1 and gives logits `[B, classes]`; a recurrent
-    one reads a row a step.
+    one reads a row a step, with either driver.
     """
     if isinstance(settings, CNNSettings):
         options = settings.model_dump(exclude={"kind"})
@@ -25,7 +25,9 @@ def build(settings: RecurrentSettings | CNNSettings, shape: ImageShape) -> nn.Mo
         layer = _layer(settings, width)
         layers.append(layer)
         width = layer.output_size  # type: ignore[assignment]
-    encoder = Stack(layers, settings.dropout)
+    encoder: nn.Module = Stack(layers, settings.dropout)
+    if settings.driver == "static":
+        encoder = Static(encoder, shape.rows)
     return SequenceClassifier(encoder, shape.classes, settings.readout, settings.output_dropout)
 
 

@@ -146,6 +146,8 @@ class RecurrentSettings(Settings):
     output_dropout: Probability
     """dropped from the outputs of the last layer, before the readout"""
     readout: Literal["last", "mean"]
+    driver: Literal["dynamic", "static"] = "dynamic"
+    """the walk over the rows: a loop of any length, or unrolled for one length and compiled"""
 
 
 class CNNSettings(Settings):

@@ -3,13 +3,13 @@
     model.<name>                  weights
     optimizer.<index>.<name>      what the optimiser remembers of each weight
     random.cpu, random.cuda       the state of torch's generators
-    header "ostinato"             format, step, seconds
+    header "ostinato"             format, step, seconds, compile_seconds, ended
 
 The format is safetensors: tensors and text, nothing that could run. The order of the images needs no
 place here, since it follows from the seed and the epoch.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -24,10 +24,15 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Position:
-    """How far a training has come: steps done, and seconds spent on them."""
+    """How far a training has come: steps done, seconds spent on them, and of those on compiling.
+
+    `ended` says why no more steps are to be taken, if it is before the last one.
+    """
 
     step: int
     seconds: float
+    compile_seconds: float = 0.0
+    ended: str | None = None
 
 
 def write_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
@@ -40,8 +45,7 @@ def write_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, positio
     tensors["random.cpu"] = torch.get_rng_state()
     if _device(model).type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(_device(model))
-    header = {"format": FORMAT, "step": position.step, "seconds": position.seconds}
-    write_tensors(path, tensors, header)
+    write_tensors(path, tensors, {"format": FORMAT, **asdict(position)})
 
 
 def read_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> Position:
@@ -58,7 +62,10 @@ def read_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> Posit
             torch.cuda.set_rng_state(tensors["random.cuda"], _device(model))
     except (RuntimeError, ValueError, KeyError) as error:
         raise RunError(f"{path}: it does not fit this run's recipe: {error}") from error
-    return Position(header["step"], header["seconds"])
+    # What older checkpoints lack did not exist when they were written.
+    return Position(
+        header["step"], header["seconds"], header.get("compile_seconds", 0.0), header.get("ended")
+    )
 
 
 def _load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -27,5 +27,8 @@ class Observer:
     def scored(self, step: Step, name: str, loss: float, accuracy: float) -> None:
         """The network was scored on the validation or test images."""
 
+    def note(self, text: str) -> None:
+        """Something happened that is neither a step nor a score: a compilation, an early end."""
+
     def end(self) -> None:
         """Training has ended or was interrupted."""

@@ -50,6 +50,8 @@ class TrainingSettings(Settings):
     steps: Size | None = None
     clip_norm: Annotated[float, Field(ge=0)]
     """gradients are scaled down to this norm, taken over all weights; 0: never"""
+    until_batch_accuracy: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """training ends early, after the first step whose batch was classified better than this"""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

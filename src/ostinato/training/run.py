@@ -46,6 +46,12 @@ class Record:
     machine: dict[str, str] = field(default_factory=lambda: machine())
     seconds: float | None = None
     step_ms: dict[str, float] | None = None
+    ended: str | None = None
+    """why the training ended before its last step, if it did"""
+    compile_seconds: float | None = None
+    """spent on compiling, where something is compiled; part of `seconds`"""
+    uncompiled: str | None = None
+    """why nothing was compiled, where it should have been"""
     result: dict[str, float] | None = None
 
 
