@@ -96,6 +96,10 @@ class ConvLSTM(Cell):
         h = _gate(o, self.p_o, c) * tanh(c)
         return h, LSTMState(h, c)
 
+    def extra_repr(self) -> str:
+        channels = f"input_channels={self.input_size}, hidden_channels={self.hidden_size}"
+        return f"{channels}, height={self.height}, width={self.width}, kernel={self.kernel}"
+
 
 def _gate(a: Tensor, peephole: Tensor | None, c: Tensor) -> Tensor:
     return sigmoid(a if peephole is None else a + peephole * c)

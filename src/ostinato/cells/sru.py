@@ -28,8 +28,8 @@ class SRU(Cell):
     State: `c [B, H]`. Initialisation: W Glorot a block, b_f one (it remembers at first), b_r zero.
     Raises ShapeError for sizes below 1.
 
-    Differs from torch in: torch has no SRU. Differs from the paper's second version (2018) in: the
-    gates do not see c, and the highway is projected rather than the scaled input itself.
+    Differs from torch in: torch has no SRU. Differs from the paper's second version, `cells.SRU2`, in:
+    the gates do not see c, and the highway is projected rather than the scaled input itself.
     """
 
     State = SRUState
