@@ -135,15 +135,17 @@ def test_evaluation_runs_the_layer_itself(x):
         static(x[:, :2])
 
 
-def test_dropout_draws_once(x):
+def test_compiling_draws_nothing(x):
+    """The first call, which compiles, drops what the second one drops, and draws as often."""
     layer = Stack([Recurrent(GRU(I, 8)), Recurrent(GRU(8, H))], dropout=0.5).double()
-    static = Static(layer, T, backend="eager")
-    torch.manual_seed(1)
-    found = static(x)[0]
-    after = torch.rand(2)
-    torch.manual_seed(1)
-    torch.testing.assert_close(found, layer(x)[0])
-    assert torch.equal(torch.rand(2), after)
+    static, found = Static(layer, T, backend="eager"), []
+    for _ in range(2):
+        torch.manual_seed(1)
+        found.append((static(x)[0], torch.rand(2)))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+    torch.manual_seed(2)
+    assert not torch.equal(static(x)[0], found[0][0])
 
 
 def test_the_weights_are_the_layers_and_gradients_are_not_doubled(x):

@@ -90,7 +90,7 @@ def test_the_static_recipe_equals_the_dynamic_one(static_recipe, tiny_folder, tm
 
 def test_a_static_model_reads_any_number_of_images(static_recipe, tiny_folder, tmp_path, monkeypatch):
     """Evaluation compiles nothing: the saved model answers at once."""
-    unroll_with(monkeypatch, "aot_eager")
+    unroll_with(monkeypatch, "eager")
     run, score = training.train(
         training.with_training(static_recipe, steps=2), tmp_path, data=tiny_folder
     )
@@ -103,7 +103,7 @@ def test_a_static_model_reads_any_number_of_images(static_recipe, tiny_folder, t
 
 
 def test_compiling_is_summed_over_resumed_runs(static_recipe, tiny_folder, tmp_path, monkeypatch):
-    unroll_with(monkeypatch, "aot_eager")
+    unroll_with(monkeypatch, "eager")
     recipe = training.with_training(static_recipe, steps=6)
     whole, score = training.train(recipe, tmp_path / "whole", data=tiny_folder)
     with pytest.raises(Interrupted):
