@@ -1,24 +1,60 @@
 """A cell as a layer: its step, walked over whole sequences."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
-from ostinato.drivers import reference
+from ostinato.drivers import program, reference
+from ostinato.drivers.sequence import check_sequence
+from ostinato.errors import OptionError
+from ostinato.kernels.dispatch import RowName, check_row, choose_row
+
+Recompute = int | Literal["sqrt"] | None
 
 
 class Recurrent(nn.Module):
     """Runs one cell over a sequence, forwards or (`reverse=True`) from each row's end.
 
-    `layer(x [B, T, I], state=None, lengths=None, resets=None) → (outputs [B, T, H], state)`, as
-    `drivers.reference.run` has them. A chunk continues where the last one ended if its state is
-    handed on.
+    `layer(x [B, T, I], state=None, lengths=None, resets=None) → (outputs [B, T, H], state)`:
+    `state` starts the walk, the cell's initial state if none is given; a chunk continues where the
+    last one ended if its state is handed on.
+    `lengths [B]`: outputs past a row's length are zero, its state stays at its last valid step, and
+    what stands in the padding, NaN included, changes nothing.
+    `resets [B, T]`: where True, a row's state is put back to the cell's initial state before that step.
+
+    `row` says who runs it (`ostinato.explain` says who would): "auto" takes the first that can.
+    `recompute` says how the past is kept for the backward pass: None keeps what it needs of every step;
+    a number of chunks keeps the state between them alone and walks each chunk twice; "sqrt" takes √T
+    chunks.
+
+    Raises ShapeError, DtypeError, DeviceError, StateError and LengthsError for what does not fit,
+    RowError for a `row` that cannot run the call, StepError for a cell whose step is none.
+
+    Differs from torch in: torch.nn.LSTM has no resets, no reverse, no recomputation, and takes ragged
+    batches as PackedSequence only.
     """
 
-    def __init__(self, cell: Cell, reverse: bool = False):
+    def __init__(
+        self,
+        cell: Cell,
+        reverse: bool = False,
+        *,
+        row: RowName = "auto",
+        recompute: Recompute = None,
+    ):
         super().__init__()
+        check_row(row)
+        if not (recompute in (None, "sqrt") or (type(recompute) is int and recompute >= 1)):
+            raise OptionError(
+                'Recurrent: expected recompute to be None, "sqrt" or a number of chunks of at least '
+                f"1, got {recompute!r}."
+            )
         self.cell = cell
         self.reverse = reverse
+        self.row = row
+        self.recompute = recompute
 
     @property
     def output_size(self) -> int:
@@ -32,7 +68,26 @@ class Recurrent(nn.Module):
         lengths: Tensor | None = None,
         resets: Tensor | None = None,
     ) -> tuple[Tensor, CellState]:
-        return reference.run(self.cell, x, state, lengths=lengths, resets=resets, reverse=self.reverse)
+        check_sequence(self.cell, x, state, lengths, resets)
+        row, _ = choose_row(self.cell, x, self.row)
+        run = program.run if row.name == "program" else reference.run
+        return run(
+            self.cell,
+            x,
+            state,
+            lengths=lengths,
+            resets=resets,
+            reverse=self.reverse,
+            chunks=self.chunks(x.shape[1]),
+        )
+
+    def chunks(self, time: int) -> int:
+        """Into how many chunks `recompute` cuts so many steps."""
+        wish = self.recompute
+        return 1 if wish is None else max(1, round(time**0.5)) if wish == "sqrt" else int(wish)
 
     def extra_repr(self) -> str:
-        return "reverse=True" if self.reverse else ""
+        said = ["reverse=True"] if self.reverse else []
+        said += [f"row={self.row!r}"] if self.row != "auto" else []
+        said += [f"recompute={self.recompute!r}"] if self.recompute is not None else []
+        return ", ".join(said)

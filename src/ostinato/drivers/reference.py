@@ -2,10 +2,12 @@
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
 from ostinato.drivers.sequence import (
+    beside,
     check_sequence,
     flip_within,
     valid_steps,
@@ -21,6 +23,7 @@ def run(
     lengths: Tensor | None = None,
     resets: Tensor | None = None,
     reverse: bool = False,
+    chunks: int = 1,
 ) -> tuple[Tensor, CellState]:
     """Walks a cell over `x [B, T, I]` and returns `(outputs [B, T, H], state)`.
 
@@ -30,13 +33,15 @@ def run(
     `resets [B, T]`: where True, a row's state is put back to the cell's initial state before that step;
     in the padding they change nothing.
     `reverse`: each row is walked from its last valid step to its first; outputs stay at their places.
+    `chunks`: above 1, each of so many chunks is walked once more in the backward pass, and the state
+    between them alone is kept until then (torch's activation checkpointing).
     Raises what `check_sequence` does for tensors that do not fit.
 
     Costs one Python call of `step` a time step; memory grows with T, and so does the backward pass,
     linearly: x is taken apart once, never sliced in the loop.
     """
     check_sequence(cell, x, state, lengths, resets)
-    return walk(cell, x, state, lengths, resets, reverse)
+    return walk(cell, x, state, lengths, resets, reverse, chunks)
 
 
 def walk(
@@ -46,13 +51,15 @@ def walk(
     lengths: Tensor | None,
     resets: Tensor | None,
     reverse: bool,
+    chunks: int = 1,
 ) -> tuple[Tensor, CellState]:
     """`run` without its checks: nothing in it asks what a tensor holds, so it can be unrolled."""
     batch, time = x.shape[:2]
+    valid = None
     if lengths is not None:
         lengths = lengths.to(x.device)
         valid = valid_steps(lengths, time)
-        x = torch.where(_beside(valid, x), x, 0)
+        x = torch.where(beside(valid, x), x, 0)
     if reverse:
         x = flip_within(x, lengths)
     if resets is not None:
@@ -61,27 +68,43 @@ def walk(
         state = cell.initial_state(batch)
     fresh = None if resets is None else cell.initial_state(batch)
 
+    size = max(1, -(-time // chunks))
+    outputs = []
+    for start in range(0, time, size):
+        part = slice(start, start + size)
+        masks = (None if each is None else each[:, part] for each in (valid, resets))
+        if chunks == 1:
+            output, state = _walk(cell, x, state, fresh, *masks)
+        else:
+            output, state = checkpoint(_walk, cell, x[:, part], state, fresh, *masks, use_reentrant=False)
+        outputs.append(output)
+    if not outputs:
+        return x.new_zeros(batch, 0, *cell.output_shape), state
+    whole = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+    return (flip_within(whole, lengths) if reverse else whole), state
+
+
+def _walk(
+    cell: Cell,
+    x: Tensor,
+    state: CellState,
+    fresh: CellState | None,
+    valid: Tensor | None,
+    resets: Tensor | None,
+) -> tuple[Tensor, CellState]:
     outputs = []
     for t, x_t in enumerate(x.unbind(1)):
         if resets is not None:
             state = _choose(resets[:, t], fresh, state)
         output, stepped = cell.step(x_t, state)
-        if lengths is not None:
-            output = torch.where(_beside(valid[:, t], output), output, 0)
+        if valid is not None:
+            output = torch.where(beside(valid[:, t], output), output, 0)
             stepped = _choose(valid[:, t], stepped, state)
         outputs.append(output)
         state = stepped
-    if not outputs:
-        return x.new_zeros(batch, 0, *cell.output_shape), state
-    stacked = torch.stack(outputs, dim=1)
-    return (flip_within(stacked, lengths) if reverse else stacked), state
+    return torch.stack(outputs, dim=1), state
 
 
 def _choose(rows: Tensor, yes: CellState, no: CellState) -> CellState:
     """Row by row, the one state or the other."""
-    return type(yes)(*(torch.where(_beside(rows, a), a, b) for a, b in zip(yes, no, strict=True)))
-
-
-def _beside(mask: Tensor, tensor: Tensor) -> Tensor:
-    """The mask with as many axes as the tensor."""
-    return mask.view(*mask.shape, *[1] * (tensor.dim() - mask.dim()))
+    return type(yes)(*(torch.where(beside(rows, a), a, b) for a, b in zip(yes, no, strict=True)))

@@ -87,6 +87,11 @@ def _check_lengths(name: str, lengths: Tensor, batch: int, time: int) -> None:
         )
 
 
+def beside(mask: Tensor, tensor: Tensor) -> Tensor:
+    """The mask with as many axes as the tensor."""
+    return mask.view(*mask.shape, *[1] * (tensor.dim() - mask.dim()))
+
+
 def valid_steps(lengths: Tensor, time: int) -> Tensor:
     """`[B, T]`: which steps are a row's own, not its padding."""
     return torch.arange(time, device=lengths.device) < lengths[:, None]

@@ -1,6 +1,6 @@
 """A cell's program, traced once and kept; its backward programs too."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -13,8 +13,8 @@ from ostinato.programs.derive import Backward, derive
 from ostinato.programs.lower import Lowered, lower, without_weight_work
 from ostinato.programs.memory import plan
 from ostinato.programs.program import Program, Value
-from ostinato.programs.rewrite import rewritten
-from ostinato.programs.source import Runnable, runnable
+from ostinato.programs.rewrite import gather_factors, rewritten
+from ostinato.programs.source import Runnable, one_step, runnable
 from ostinato.programs.split import Parts, split
 from ostinato.programs.trace import Untraceable, record
 
@@ -82,6 +82,11 @@ class StepProgram:
         """The forward pass that keeps nothing."""
         return runnable(self.program)
 
+    @cached_property
+    def one_step(self) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
+        """One step as a function of x, weights and state, which autograd can follow."""
+        return one_step(self.program)
+
     def derived(self, x: bool, weights: tuple[bool, ...]) -> Derived:
         """Forward and backward for the gradients that are wanted."""
         key = (x, weights)
@@ -96,6 +101,7 @@ class StepProgram:
             program = program.with_ops(
                 (*again, *program.ops), sequences=(*gradients, *kept), weights=used
             )
+            program = gather_factors(program)
             self._derived[key] = Derived(
                 runnable(self.program, kept),
                 kept,
@@ -117,19 +123,14 @@ def step_program(cell: Cell) -> StepProgram:
 
     Raises Untraceable for a step that cannot become one, StepError for one that is no step.
     """
-    try:
-        key: Hashable = (type(cell), cell.training, _options(cell))
-        hash(key)
-    except TypeError:
-        key = None
-    known = None if key is None else _KNOWN.get(key)
+    key = (type(cell), cell.training, _options(cell))
+    known = _KNOWN.get(key)
     if known is None:
         try:
             known = _traced(cell)
         except Untraceable as reason:
             known = reason
-        if key is not None:
-            _KNOWN[key] = known
+        _KNOWN[key] = known
     if isinstance(known, Untraceable):
         raise known.with_traceback(None)
     return known
@@ -141,12 +142,13 @@ def _traced(cell: Cell) -> StepProgram:
     return StepProgram(without_weight_work(lowered, rewritten(lowered.program)))
 
 
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+
+
 def _options(module: nn.Module) -> Hashable:
     """All that a step may depend on besides the numbers in its weights."""
     own = tuple(
-        (name, _plain(value))
-        for name, value in vars(module).items()
-        if name not in ("_parameters", "_buffers", "_modules", "training") and not name.startswith("__")
+        (name, _plain(value)) for name, value in vars(module).items() if name not in _OF_EVERY_MODULE
     )
     tensors = tuple(
         (name, None if each is None else (tuple(each.shape), each.dtype, each.device))
@@ -161,11 +163,22 @@ def _options(module: nn.Module) -> Hashable:
     return own, tensors, inner
 
 
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """Stands for an object that can only be told from others by being itself."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
 def _plain(value: Any) -> Hashable:
-    if isinstance(value, Tensor):
-        raise TypeError  # a constant that the program would keep: never shared between cells
     if isinstance(value, dict):
         return tuple((key, _plain(each)) for key, each in value.items())
     if isinstance(value, list | tuple):
         return tuple(_plain(each) for each in value)
-    return value
+    return value if isinstance(value, str | int | float | None) else _Same(value)

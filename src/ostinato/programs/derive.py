@@ -99,9 +99,7 @@ class _Gradients:
 def derive(program: Program, sequences: Iterable[Value], weights: Iterable[Value]) -> Backward:
     """The backward program for the gradients of the state, and of some sequences and weights."""
     sequences, weights = set(sequences), set(weights)
-    names = Namer()
-    names.taken = {value.name: 1 for op in program.ops for value in op.outputs}
-    names.taken["t"] = sum(len(op.outputs) for op in program.ops) * 8 + 8
+    names = Namer(program.everything)
     build = Builder(names)
     alive: set[Value] = {*sequences, *weights, *(each.given for each in program.carried)}
     for op in program.ops:

@@ -81,7 +81,7 @@ class Layout:
         shape = rows.shape[1:]
         if self.order is None:
             return rows.view(self.time, self.batch, *shape).transpose(0, 1)
-        whole = rows.new_zeros(self.batch * self.time, *shape).index_copy_(0, self.order, rows)
+        whole = rows.new_zeros(self.batch * self.time, *shape).index_copy(0, self.order, rows)
         return whole.view(self.batch, self.time, *shape)
 
     def sort(self, state: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class Layout:
         """The rows of a state, as they came."""
         if self.sorted_rows is None:
             return state
-        return torch.empty_like(state).index_copy_(0, self.sorted_rows, state)
+        return state.index_select(0, self.sorted_rows.argsort())
 
     def blocks(self, steps: int, first: int = 0, last: int | None = None) -> list[tuple[slice, Block]]:
         """Blocks of so many steps, and the packed rows that each covers."""

@@ -231,7 +231,10 @@ def _elementwise(kind: str) -> Rule:
     return rule
 
 
-for _name in ["neg", "sigmoid", "tanh", "relu", "exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "reciprocal", "abs", "sign", "sin", "cos", "erf", "silu", "hardsigmoid", "maximum", "minimum", "gt", "ge", "lt", "le", "eq", "ne"]:
+for _name in (
+    "neg sigmoid tanh relu exp log log1p expm1 sqrt rsqrt reciprocal abs sign sin cos erf silu "
+    "hardsigmoid maximum minimum gt ge lt le eq ne"
+).split():
     RULES[getattr(aten, _name)] = _elementwise(_name)
 
 

@@ -12,7 +12,8 @@ from ostinato.programs.program import Op
 aten = torch.ops.aten
 
 DIRECT = frozenset(
-    ["add", "sub", "mul", "div", "maximum", "minimum", "gt", "ge", "lt", "le", "eq", "ne", "neg", "sigmoid", "tanh", "exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "reciprocal", "abs", "sign", "sin", "cos", "erf", "addmm", "addcmul", "mm", "lerp", "cat", "clamp"]
+    "add sub mul div maximum minimum gt ge lt le eq ne neg sigmoid tanh exp log log1p expm1 sqrt rsqrt "
+    "reciprocal abs sign sin cos erf addmm addcmul mm lerp cat clamp".split()
 )
 """Torch writes the result of these where it is told to (`out=`)."""
 
@@ -132,7 +133,11 @@ def _sum_rows(g: Tensor, to: Any) -> Tensor:
 NAMES: dict[str, Any] = {
     **{
         name: getattr(torch, name)
-        for name in ["add", "sub", "rsub", "mul", "div", "maximum", "minimum", "where", "gt", "ge", "lt", "le", "eq", "ne", "neg", "sigmoid", "tanh", "relu", "exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "reciprocal", "abs", "sign", "sin", "cos", "erf", "cat", "mm", "matmul", "addmm", "addcmul", "lerp", "softmax", "clamp"]
+        for name in (
+            "add sub rsub mul div maximum minimum where gt ge lt le eq ne neg sigmoid tanh relu exp log "
+            "log1p expm1 sqrt rsqrt reciprocal abs sign sin cos erf cat mm matmul addmm addcmul lerp "
+            "softmax clamp"
+        ).split()
     },
     "power": torch.pow,
     "hardsigmoid": functional.hardsigmoid,

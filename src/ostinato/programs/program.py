@@ -79,12 +79,24 @@ class Program:
         for _, parts in self.sums:
             yield from parts
 
+    @property
+    def everything(self) -> Iterator[Value]:
+        """All its values."""
+        yield from (*self.sequences, *self.weights, *(each.given for each in self.carried))
+        for op in self.ops:
+            yield from op.values
+            yield from op.outputs
+
     def with_ops(self, ops: Iterable[Op], **changes: Any) -> "Program":
         return replace(self, ops=tuple(ops), **changes)
 
 
 CALLS = frozenset(
-    ["add", "sub", "rsub", "mul", "div", "maximum", "minimum", "where", "gt", "ge", "lt", "le", "eq", "ne", "neg", "sigmoid", "tanh", "relu", "exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "reciprocal", "abs", "sign", "sin", "cos", "erf", "cat", "mm", "matmul", "addmm", "addcmul", "lerp", "softmax", "clamp", "power", "hardsigmoid", "softplus", "gelu", "silu", "elu", "leaky_relu", "dsigmoid", "dtanh", "drelu", "dclamp", "dhardsigmoid", "dsoftplus", "delu", "dgelu", "dsilu", "dleaky_relu", "dsoftmax", "standardise", "dstandardise", "conv", "conv_t", "conv_outer", "outer", "sum_rows"]
+    "add sub rsub mul div maximum minimum where gt ge lt le eq ne neg sigmoid tanh relu exp log log1p "
+    "expm1 sqrt rsqrt reciprocal abs sign sin cos erf cat mm matmul addmm addcmul lerp softmax clamp power "
+    "hardsigmoid softplus gelu silu elu leaky_relu dsigmoid dtanh drelu dclamp dhardsigmoid dsoftplus delu "
+    "dgelu dsilu dleaky_relu dsoftmax standardise dstandardise conv conv_t conv_outer outer sum_rows "
+    "split".split()
 )
 """The kinds of operations that are called by their name."""
 
@@ -108,8 +120,13 @@ SUFFIXES = ("_start", "_fresh", "_end", "_all", "_out", "_full", "_on", "_s")
 class Namer:
     """Gives each value a name of its own, which is one in Python too."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Iterable[Value] = ()) -> None:
+        """A namer that avoids the names of known values."""
         self.taken: dict[str, int] = {}
+        for value in known:
+            self.taken[value.name] = max(1, self.taken.get(value.name, 0))
+            if value.name[0] == "t" and value.name[1:].isdigit():
+                self.taken["t"] = max(int(value.name[1:]) + 1, self.taken.get("t", 0))
 
     def __call__(self, wish: str = "t") -> str:
         wish = "".join(c if c.isalnum() else "_" for c in wish)

@@ -33,11 +33,7 @@ class Rewriter:
         self.rule = rule
         self.made_by = producers(program.ops)
         self.uses = uses(program)
-        names = Namer()
-        for value in (*program.sequences, *program.weights, *(c.given for c in program.carried)):
-            names.taken[value.name] = 1
-        names.taken["t"] = sum(len(op.outputs) for op in program.ops) * 4 + names.taken.get("t", 0)
-        self.build = Builder(names)
+        self.build = Builder(Namer(program.everything))
         self.new: dict[Value, Value] = {}
 
     def __getitem__(self, value: Input) -> Input:
@@ -97,6 +93,95 @@ def _terms(op: Op, old: Rewriter) -> Iterator[Input]:
             yield from _terms(inner, old)
         else:
             yield each
+
+
+LINEAR = frozenset({"dsigmoid", "dtanh", "drelu"})
+"""Element by element they multiply their first input by what depends on the second alone."""
+
+
+def gather_factors(program: Program) -> Program:
+    """Multiplies first what does not depend on what is carried: `(g·a)·b` becomes `g·(a·b)`.
+
+    A gradient meets factor upon factor on its way back; all but itself are known before the walk.
+    """
+    carried = {each.given for each in program.carried}
+    for op in program.ops:
+        if any(value in carried for value in op.values):
+            carried.update(op.outputs)
+
+    def factors(value: Input, old: Rewriter) -> tuple[Value, Input] | None:
+        """`(g, k)` of a value `g·k` that is used once, where k is known before the walk."""
+        made = old.made_by.get(value) if isinstance(value, Value) else None
+        if made is None or made.kind != "mul" or old.uses[made.output] != 1:
+            return None
+        new = old.new.get(made.output)
+        latest = None if new is None else next((op for op in old.build.ops if op.output is new), None)
+        if latest is None or latest.kind != "mul":
+            return None
+        g, k = latest.inputs
+        if k in known_late or (g not in known_late and isinstance(g, Value)):
+            g, k = k, g
+        if not isinstance(g, Value) or g not in known_late or k in known_late:
+            return None
+        return g, k
+
+    known_late: set[Input] = set(each.given for each in program.carried)
+
+    def rule(build: Builder, op: Op, old: Rewriter) -> Value | None:
+        made = _with_factors_gathered(build, op, old, carried, factors)
+        if made is not None and op.output in carried:
+            known_late.add(made)
+        return made
+
+    def watched(build: Builder, op: Op, old: Rewriter) -> Value | None:
+        made = rule(build, op, old)
+        if made is None and any(value in carried for value in op.outputs):
+            shapes = [value.shape for value in op.outputs]
+            inputs = [old[each] for each in op.inputs]
+            outputs = build.emit_all(op.kind, inputs, shapes, op.output.rows, **op.options)
+            known_late.update(outputs)
+            if len(outputs) == 1:
+                return outputs[0]
+        return made
+
+    return rebuilt(program, watched)
+
+
+def _with_factors_gathered(
+    build: Builder,
+    op: Op,
+    old: Rewriter,
+    carried: set[Value],
+    factors: Callable[[Input, Rewriter], tuple[Value, Input] | None],
+) -> Value | None:
+    if op.output not in carried:
+        return None
+    if op.kind in LINEAR and op.inputs[1] not in carried:
+        found = factors(op.inputs[0], old)
+        if found and isinstance(found[1], Value):
+            k = build.map(op.kind, found[1], old[op.inputs[1]])
+            return build.mul(found[0], k) if k.shape == op.output.shape else None
+    elif op.kind == "mul":
+        for inner, other in (op.inputs, op.inputs[::-1]):
+            found = factors(inner, old)
+            if found and other not in carried:
+                g, k = found
+                both = k * old[other] if not _any_value(k, other) else build.mul(k, old[other])  # type: ignore[operator]
+                return build.mul(g, both) if g.shape == op.output.shape else None
+    elif op.kind == "neg":
+        found = factors(op.inputs[0], old)
+        if found and isinstance(found[1], Value):
+            return build.mul(found[0], build.neg(found[1]))
+    elif op.kind in ("add", "sub"):
+        first, second = (factors(each, old) for each in op.inputs)
+        if first and second and first[0] is second[0] and _any_value(first[1], second[1]):
+            k = (build.add if op.kind == "add" else build.sub)(first[1], second[1])
+            return build.mul(first[0], k) if k.shape == op.output.shape else None
+    return None
+
+
+def _any_value(*inputs: Input) -> bool:
+    return any(isinstance(each, Value) for each in inputs)
 
 
 def divide_products(program: Program) -> Program:

@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
-from ostinato.programs.block import Block
+from ostinato.programs.block import Block, beside
 from ostinato.programs.compiled import Derived, StepProgram, step_program
 from ostinato.programs.layout import Layout
 
@@ -125,9 +124,10 @@ class _Walk(torch.autograd.Function):
         return (outputs, *(each.clone() if id(each) in given else each for each in last))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, *d_last: Tensor) -> Any:
         call, (x, *rest) = ctx.call, ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return None, *_for_second_derivatives(call, x, rest, (d_outputs, *d_last))
         layout, derived = call.layout, call.derived
         _, fresh, weights = _cut_up(call, rest)
         at = [layout.sort(each) for each in d_last]
@@ -182,3 +182,33 @@ def _blocks_from_the_end(
         _walk(call, first, last, packed, at, anew, weights, None, kept)
         while kept:
             yield kept.pop()
+
+
+def _for_second_derivatives(
+    call: _Call, x: Tensor, rest: Sequence[Tensor], given: Sequence[Tensor]
+) -> Sequence[Tensor | None]:
+    """The same gradients, made by autograd from the plain loop, so that they have gradients too."""
+    layout = call.layout
+    state, fresh, weights = _cut_up(call, rest)
+    at = [layout.sort(each) for each in state]
+    anew = [layout.sort(each) for each in fresh]
+    outputs = []
+    packed = layout.pack(x)
+    for rows, block in layout.blocks(1):
+        count = rows.stop - rows.start
+        now = [each[:count] for each in at]
+        if block.cut is not None:
+            mask = block.cut
+            now = [torch.where(beside(mask, a), b[:count], a) for a, b in zip(now, anew, strict=True)]
+        sequences = [packed[rows]] if call.steps.program_reads_x else []
+        output, now = call.steps.one_step(*sequences, *weights, *now)
+        at = [torch.cat([new, old[count:]]) for new, old in zip(now, at, strict=True)]
+        outputs.append(output)
+    whole = layout.unpack(torch.cat(outputs)) if outputs else x.new_zeros(given[0].shape)
+    inputs = [each for each in (x, *rest) if each.requires_grad]
+    results = [(a, b) for a, b in zip((whole, *map(layout.unsort, at)), given, strict=True) if a.requires_grad]
+    made = torch.autograd.grad(
+        [a for a, _ in results], inputs, [b for _, b in results], create_graph=True, allow_unused=True
+    )
+    left = list(made)
+    return [left.pop(0) if each.requires_grad else None for each in (x, *rest)]

@@ -25,10 +25,7 @@ def as_scans(program: Program, parts: Parts) -> tuple[tuple[Scan, ...], tuple[Op
 
     Each walked value has to follow linearly from itself alone, with coefficients known before the walk.
     """
-    names = Namer()
-    names.taken = {v.name: 1 for op in program.ops for v in op.outputs}
-    names.taken["t"] = 10 * len(program.ops) + 1000
-    build = Builder(names)
+    build = Builder(Namer(program.everything))
     walked = [each.given for each in parts.walked]
     lines: dict[Value, _Line] = {each: _Line(each, 1.0, 0.0) for each in walked}
     for op in parts.walk:

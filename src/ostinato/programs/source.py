@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ostinato.programs.fuse import fused
-from ostinato.programs.operations import NAMES, expression
+from ostinato.programs.operations import DIRECT, NAMES, expression
 from ostinato.programs.program import Carried, Op, Program, Value, in_order, producers, uses
 from ostinato.programs.scan import Scan, as_scans
 from ostinato.programs.split import Parts, live, split
@@ -30,23 +30,38 @@ class Runnable:
 
 def runnable(program: Program, keep: Sequence[Value] = (), backwards: bool = False) -> Runnable:
     """Python that runs a program, and also returns the values to keep."""
-    program, keep = _with_own_results(program, keep, backwards)
+    program = _with_own_results(program, backwards)
     parts = split(program)
     scans = as_scans(program, parts)
     source = _Source(program, parts, scans, keep, backwards).text()
-    space: dict[str, Any] = dict(NAMES) | {
-        "inf": float("inf"),
-        "nan": float("nan"),
-        "bool_": torch.bool,
-    }
+    return Runnable(source, _function(source), scans is not None)
+
+
+def one_step(program: Program) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
+    """`function(x, *weights, *state) → (output, state)`: one step, which autograd can follow."""
+    names = [v.name for v in (*program.sequences, *program.weights, *(c.given for c in program.carried))]
+    lines = [f"def run({', '.join(names)}):", f"    like = {program.carried[0].given.name}"]
+    lines.append("    rows = like.shape[0]")
+    for op in program.ops:
+        text, _ = expression(op, _names(op), "rows")
+        lines.append(f"    {', '.join(v.name for v in op.outputs)} = {text}")
+    handed_on = "".join(f"{c.handed_on.name}, " for c in program.carried)
+    lines.append(f"    return {program.outputs[0].name}, ({handed_on})")
+    return _function("\n".join(lines) + "\n")
+
+
+def _function(source: str) -> Callable[..., Any]:
+    space: dict[str, Any] = dict(NAMES) | {"inf": float("inf"), "nan": float("nan"), "bool_": torch.bool}
     # Made from names of our own and from numbers alone; a loop over closures takes a third longer.
     exec(compile(source, "<ostinato program>", "exec"), space)  # noqa: S102
-    return Runnable(source, space["run"], scans is not None)
+    return space["run"]  # type: ignore[no-any-return]
 
 
-def _with_own_results(
-    program: Program, keep: Sequence[Value], backwards: bool
-) -> tuple[Program, Sequence[Value]]:
+def _names(op: Op) -> list[str]:
+    return [each.name if isinstance(each, Value) else repr(each) for each in op.inputs]
+
+
+def _with_own_results(program: Program, backwards: bool) -> Program:
     """What a walked value hands on is written into its history, so it has to be a value of its own."""
     ops, carried, taken = list(program.ops), [], set()
     made_by, count = producers(ops), uses(program)
@@ -60,7 +75,7 @@ def _with_own_results(
             each = Carried(each.given, copy)
         taken.add(each.handed_on)
         carried.append(each)
-    return replace(program, ops=tuple(ops), carried=tuple(carried)), keep
+    return replace(program, ops=tuple(ops), carried=tuple(carried))
 
 
 class _Source:
@@ -75,6 +90,7 @@ class _Source:
         self.program, self.parts, self.scans = program, parts, scans
         self.keep, self.backwards = keep, backwards
         self.lines: list[str] = []
+        self.scattered: set[Value] = set()
         self.made_by = producers(program.ops)
 
     def text(self) -> str:
@@ -136,11 +152,8 @@ class _Source:
             if op.kind == "delay":
                 self._delayed(op)
             else:
-                text, _ = expression(op, self._names(op), "rows")
+                text, _ = expression(op, _names(op), "rows")
                 self._line(1, f"{', '.join(v.name for v in op.outputs)} = {text}")
-
-    def _names(self, op: Op) -> list[str]:
-        return [each.name if isinstance(each, Value) else repr(each) for each in op.inputs]
 
     def _delayed(self, op: Op) -> None:
         name, value = op.output.name, op.inputs[0]
@@ -203,6 +216,10 @@ class _Source:
             kind = ", dtype=bool_" if self.made_by[value].kind in MASKS else ""
             self._line(1, f"{value.name}_all = block.buffer(like{sizes}{kind})")
             self._line(1, f"{value.name}_out = block.steps({value.name}_all)")
+        ops = fused(walk, {*where, *(each.handed_on for each in walked)})
+        for value in sorted({v for op in ops for v in op.values if _turned(op) and not v.rows}, key=repr):
+            self._line(1, f"{value.name}_t = {value.name}.t()")
+        ops = self._in_place_of_cats(ops, where)
         names = [each.given.name for each in walked]
         for name in names:
             self._line(1, f"{name}_full = block.own({name}_start)")
@@ -213,7 +230,6 @@ class _Source:
         fresh = f"({'None, ' * len(names)})" if self.backwards else tuples[2]
         self._line(2, "if special[s]:")
         self._line(3, f"{tuples[0]} = block.enter(s, {tuples[0]}, {tuples[1]}, {fresh})")
-        ops = fused(walk, {*where, *(each.handed_on for each in walked)})
         if any(op.kind in ("full", "reshape", "expand") for op in ops):
             self._line(2, "n = active[s]")
         for op in ops:
@@ -227,15 +243,46 @@ class _Source:
         for name in names:
             self._line(1, f"{name}_end = block.end({name}, {name}_full)")
         self._seen()
-        for value in sorted(set(where) - {each.handed_on for each in walked}, key=repr):
+        for value in sorted(set(where) - {c.handed_on for c in walked} - self.scattered, key=repr):
             self._line(1, f"{value.name} = {value.name}_all")
 
+    def _in_place_of_cats(self, ops: list[Op], where: dict[Value, str]) -> list[Op]:
+        """What is put side by side is written there at once, where torch can do so."""
+        made_by = producers(ops)
+        count: dict[Value, int] = {}
+        for op in ops:
+            for value in op.values:
+                count[value] = count.get(value, 0) + 1
+        left = []
+        for op in ops:
+            parts = [made_by.get(v) for v in op.values] if op.kind == "cat" and op.output in where else []
+            if not parts or not all(
+                p and p.kind in DIRECT and count[p.output] == 1 and p.output not in where for p in parts
+            ):
+                left.append(op)
+                continue
+            start, axis = 0, op.options["axis"]
+            for number, part in enumerate(op.values):
+                place = f"{op.output.name}_{number}_out"
+                length = part.shape[axis]
+                text = f"block.steps({op.output.name}_all.narrow({axis + 1}, {start}, {length}))"
+                self._line(1, f"{place} = {text}")
+                where[part] = place
+                self.scattered.add(part)
+                start += length
+            left.append(Op("joined", (), op.outputs))
+        return left
+
     def _step(self, op: Op, where: dict[Value, str], reads: set[Value]) -> None:
+        if op.kind == "joined":
+            self._line(2, f"{op.output.name} = {where[op.output]}[s]")
+            return
         names = [
             f"{name}_s[s]" if each in reads else name
-            for each, name in zip(op.inputs, self._names(op), strict=True)
+            for each, name in zip(op.inputs, _names(op), strict=True)
         ]
         text, direct = expression(op, names, "n")
+        text = text.replace(".t()", "_t")
         stored = [v for v in op.outputs if v in where]
         if len(op.outputs) == 1 and stored:
             place = f"{where[stored[0]]}[s]"
@@ -244,6 +291,10 @@ class _Source:
         if len(op.outputs) > 1:
             for value in stored:
                 self._line(2, f"{where[value]}[s].copy_({value.name})")
+
+
+def _turned(op: Op) -> bool:
+    return op.kind == "product_t" or (op.kind == "addmm" and bool(op.options["turned"]))
 
 
 def _delay(carried: Carried) -> Op:

@@ -1,0 +1,37 @@
+"""The program row: the step's program, walked in blocks of time, with its derived backward."""
+
+from torch import Tensor
+
+from ostinato.cells import Cell
+from ostinato.cells.cell import CellState
+from ostinato.drivers.sequence import walked_resets
+from ostinato.programs import run as programs
+from ostinato.programs.layout import Layout
+
+
+def run(
+    cell: Cell,
+    x: Tensor,
+    state: CellState | None = None,
+    *,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    reverse: bool = False,
+    chunks: int = 1,
+) -> tuple[Tensor, CellState]:
+    """Walks a checked batch, as `reference.run` does; no padding is computed.
+
+    With `chunks` above 1 the past is kept as the state between so many chunks of time, and each chunk is
+    walked once more in the backward pass. Its gradients have no gradients of their own: second
+    derivatives are the reference row's.
+    """
+    batch, time = x.shape[:2]
+    if lengths is not None:
+        lengths = lengths.to(x.device)
+    if resets is not None:
+        resets = walked_resets(resets.to(x.device), lengths, reverse)
+    layout = Layout.of(batch, time, lengths, resets, reverse, x.device)
+    fresh = None if resets is None else cell.initial_state(batch)
+    if state is None:
+        state = cell.initial_state(batch)
+    return programs.run(cell, x, state, fresh, layout, chunks)
