@@ -1,13 +1,13 @@
 """What the forward pass keeps for the backward pass, and what the backward pass computes once more."""
 
 from collections.abc import Iterable
+from math import prod
 
+from ostinato.programs.builder import VIEWS
 from ostinato.programs.program import Op, Program, Value, producers
 
-CHEAP = frozenset(
-    {"add", "sub", "rsub", "mul", "neg", "slice", "reshape", "permute", "expand", "full", "cat"}
-)
-"""Cheaper to compute again than to write to memory and read back."""
+CHEAP = frozenset({"add", "sub", "rsub", "mul", "neg"})
+"""Cheaper to compute again than to write to memory and read back, if it keeps no more than it spares."""
 
 NARROW = 16
 """A product over as few inputs as this costs less than keeping what it makes."""
@@ -21,13 +21,24 @@ def plan(forward: Program, needed: Iterable[Value]) -> tuple[tuple[Value, ...], 
     kept: dict[Value, None] = {}
     again: dict[Value, Op] = {}
 
+    def sources(value: Value) -> dict[Value, None]:
+        """What has to be kept so that the value can be made again; itself if that is cheapest."""
+        op = made_by.get(value)
+        if op is None or value in free or value in kept:
+            return {value: None}
+        below = {v: None for each in op.values if each.rows for v in sources(each)}
+        if op.kind in VIEWS or (op.kind == "product" and _narrow(op)):
+            return below
+        extra = sum(prod(v.shape) for v in below if v not in free and v not in kept)
+        return below if op.kind in CHEAP and extra <= prod(value.shape) else {value: None}
+
     def fetch(value: Value) -> None:
         if value in kept or value in again:
             return
-        op = made_by.get(value)
-        if op is None or value in free or not _cheap(op):
+        if value in sources(value):
             kept[value] = None
             return
+        op = made_by[value]
         for each in op.values:
             if each.rows:
                 fetch(each)
@@ -39,8 +50,6 @@ def plan(forward: Program, needed: Iterable[Value]) -> tuple[tuple[Value, ...], 
     return tuple(kept), tuple(op for op in forward.ops if id(op) in ops)
 
 
-def _cheap(op: Op) -> bool:
-    if op.kind == "product":
-        (a, _) = op.values
-        return a.shape[-1] <= NARROW
-    return op.kind in CHEAP
+def _narrow(op: Op) -> bool:
+    (a, _) = op.values
+    return a.shape[-1] <= NARROW

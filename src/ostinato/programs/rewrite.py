@@ -255,8 +255,43 @@ def join_products(program: Program) -> Program:
     return rebuilt(program, rule)
 
 
+def join_norms(program: Program) -> Program:
+    """Norms of the gates that lie side by side in one value become one norm over as many rows."""
+    made_by = producers(program.ops)
+    groups: dict[tuple[Value, float], list[tuple[int, Op]]] = {}
+    for op in program.ops:
+        part = made_by.get(op.inputs[0]) if op.kind == "standardise" else None  # type: ignore[arg-type]
+        if part is not None and part.kind == "slice" and len(part.output.shape) == 1:
+            whole = part.inputs[0]
+            assert isinstance(whole, Value)
+            groups.setdefault((whole, op.options["eps"]), []).append((part.options["start"], op))
+    member: dict[Value, tuple[Value, list[Op]]] = {}
+    for (whole, _), found in groups.items():
+        group = [op for _, op in sorted(found, key=lambda each: each[0])]
+        width = group[0].output.shape[0]
+        starts = sorted(start for start, _ in found)
+        if len(group) > 1 and starts == list(range(0, whole.shape[0], width)):
+            if all(op.output.shape == (width,) for op in group):
+                member |= {op.output: (whole, group) for op in group}
+
+    def rule(build: Builder, op: Op, old: Rewriter) -> Value | None:
+        if op.output not in member:
+            return None
+        whole, group = member[op.output]
+        width = op.output.shape[0]
+        new = old[whole]
+        assert isinstance(new, Value)
+        side_by_side = build.reshape(new, (len(group), width))
+        shapes = [(len(group), width), (len(group), 1), (len(group), 1)]
+        normed, *_ = build.emit_all("standardise", [side_by_side], shapes, **op.options)
+        row = group.index(op)
+        return build.reshape(build.slice(normed, 0, row, row + 1), (width,))
+
+    return rebuilt(program, rule)
+
+
 def rewritten(program: Program) -> Program:
     """A step's program, as the split wants it."""
-    for rule in (divide_products, join_products, gather_sums):
+    for rule in (divide_products, join_products, join_norms, gather_sums):
         program = rule(program)
     return program

@@ -13,8 +13,9 @@ from ostinato.programs.block import Block, beside
 from ostinato.programs.compiled import Derived, StepProgram, step_program
 from ostinato.programs.layout import Layout
 
-NUMBERS = 1 << 17
-"""So many numbers of the widest value in a block: it stays in the second cache while it is worked on."""
+WALKED, SCANNED = 1 << 19, 1 << 18
+"""So many numbers of the widest value in a block. A scan works on all its steps at once, and is fastest
+where they stay in the second cache; a walk works on one at a time, and gains by fewer blocks."""
 
 
 @dataclass(eq=False)
@@ -29,7 +30,8 @@ class _Call:
 
     @property
     def block_steps(self) -> int:
-        return max(1, NUMBERS // max(1, self.layout.batch * self.steps.width))
+        numbers = SCANNED if self.steps.inference.scanned else WALKED
+        return max(1, numbers // max(1, self.layout.batch * self.steps.width))
 
     def bounds(self) -> list[tuple[int, int]]:
         """The chunks of time between which only the state is kept."""

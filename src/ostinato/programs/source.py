@@ -218,7 +218,7 @@ class _Source:
             self._line(1, f"{value.name}_out = block.steps({value.name}_all)")
         ops = fused(walk, {*where, *(each.handed_on for each in walked)})
         for value in sorted({v for op in ops for v in op.values if _turned(op) and not v.rows}, key=repr):
-            self._line(1, f"{value.name}_t = {value.name}.t()")
+            self._line(1, f"{value.name}_t = block.turned_weight({value.name})")
         ops = self._in_place_of_cats(ops, where)
         names = [each.given.name for each in walked]
         for name in names:
