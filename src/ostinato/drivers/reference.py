@@ -76,7 +76,9 @@ def walk(
         if chunks == 1:
             output, state = _walk(cell, x, state, fresh, *masks)
         else:
-            output, state = checkpoint(_walk, cell, x[:, part], state, fresh, *masks, use_reentrant=False)
+            output, state = checkpoint(
+                _walk, cell, x[:, part], state, fresh, *masks, use_reentrant=False
+            )
         outputs.append(output)
     if not outputs:
         return x.new_zeros(batch, 0, *cell.output_shape), state

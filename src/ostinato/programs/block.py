@@ -10,10 +10,6 @@ from torch import Tensor
 from ostinato.programs.scan import scan
 
 
-MANY = 6
-"""Steps from which on a product with a transposed weight is worth a copy of it."""
-
-
 @dataclass(eq=False)
 class Block:
     """Steps whose rows lie one after another, the rows of one step together.
@@ -127,10 +123,6 @@ class Block:
         return torch.cat(places).to(self._device)
 
     # The walk.
-
-    def turned_weight(self, weight: Tensor) -> Tensor:
-        """A weight transposed; in memory too, where it is read often enough."""
-        return weight.t().contiguous() if len(self.active) >= MANY else weight.t()
 
     def own(self, start: Tensor) -> Tensor:
         """The state of all rows, to be written to where rows come or go."""

@@ -111,10 +111,9 @@ def gather_factors(program: Program) -> Program:
 
     def factors(value: Input, old: Rewriter) -> tuple[Value, Input] | None:
         """`(g, k)` of a value `g·k` that is used once, where k is known before the walk."""
-        made = old.made_by.get(value) if isinstance(value, Value) else None
-        if made is None or made.kind != "mul" or old.uses[made.output] != 1:
+        if not isinstance(value, Value) or old.uses.get(value) != 1:
             return None
-        new = old.new.get(made.output)
+        new = old.new.get(value)
         latest = None if new is None else next((op for op in old.build.ops if op.output is new), None)
         if latest is None or latest.kind != "mul":
             return None
@@ -157,10 +156,7 @@ def _with_factors_gathered(
     if op.output not in carried:
         return None
     if op.kind in LINEAR and op.inputs[1] not in carried:
-        found = factors(op.inputs[0], old)
-        if found and isinstance(found[1], Value):
-            k = build.map(op.kind, found[1], old[op.inputs[1]])
-            return build.mul(found[0], k) if k.shape == op.output.shape else None
+        return _through_factor(build, op.kind, op.inputs[0], old[op.inputs[1]], old, factors)
     elif op.kind == "mul":
         for inner, other in (op.inputs, op.inputs[::-1]):
             found = factors(inner, old)
@@ -178,6 +174,34 @@ def _with_factors_gathered(
             k = (build.add if op.kind == "add" else build.sub)(first[1], second[1])
             return build.mul(first[0], k) if k.shape == op.output.shape else None
     return None
+
+
+def _through_factor(
+    build: Builder,
+    kind: str,
+    value: Input,
+    known: Input,
+    old: Rewriter,
+    factors: Callable[[Input, Rewriter], tuple[Value, Input] | None],
+) -> Value | None:
+    """A slope applied to `g·k`, or to several such values side by side."""
+    assert isinstance(value, Value)
+    assert isinstance(known, Value)
+    joined = old.made_by.get(value)
+    if joined is not None and joined.kind == "cat" and old.uses[value] == 1:
+        axis, start, parts = joined.options["axis"], 0, []
+        for part in joined.values:
+            stop = start + part.shape[axis]
+            beside = build.slice(known, axis, start, stop)
+            slope = _through_factor(build, kind, part, beside, old, factors)
+            parts.append(slope if slope is not None else build.map(kind, old[part], beside))
+            start = stop
+        return build.cat(parts, axis) if value.shape == known.shape else None
+    found = factors(value, old)
+    if not found or not isinstance(found[1], Value):
+        return None
+    k = build.map(kind, found[1], known)
+    return build.mul(found[0], k) if k.shape == value.shape else None
 
 
 def _any_value(*inputs: Input) -> bool:

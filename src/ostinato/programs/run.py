@@ -208,7 +208,9 @@ def _for_second_derivatives(
         outputs.append(output)
     whole = layout.unpack(torch.cat(outputs)) if outputs else x.new_zeros(given[0].shape)
     inputs = [each for each in (x, *rest) if each.requires_grad]
-    results = [(a, b) for a, b in zip((whole, *map(layout.unsort, at)), given, strict=True) if a.requires_grad]
+    results = [
+        (a, b) for a, b in zip((whole, *map(layout.unsort, at)), given, strict=True) if a.requires_grad
+    ]
     made = torch.autograd.grad(
         [a for a, _ in results], inputs, [b for _, b in results], create_graph=True, allow_unused=True
     )

@@ -39,7 +39,9 @@ def runnable(program: Program, keep: Sequence[Value] = (), backwards: bool = Fal
 
 def one_step(program: Program) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
     """`function(x, *weights, *state) → (output, state)`: one step, which autograd can follow."""
-    names = [v.name for v in (*program.sequences, *program.weights, *(c.given for c in program.carried))]
+    names = [
+        v.name for v in (*program.sequences, *program.weights, *(c.given for c in program.carried))
+    ]
     lines = [f"def run({', '.join(names)}):", f"    like = {program.carried[0].given.name}"]
     lines.append("    rows = like.shape[0]")
     for op in program.ops:
@@ -51,7 +53,11 @@ def one_step(program: Program) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]
 
 
 def _function(source: str) -> Callable[..., Any]:
-    space: dict[str, Any] = dict(NAMES) | {"inf": float("inf"), "nan": float("nan"), "bool_": torch.bool}
+    space: dict[str, Any] = dict(NAMES) | {
+        "inf": float("inf"),
+        "nan": float("nan"),
+        "bool_": torch.bool,
+    }
     # Made from names of our own and from numbers alone; a loop over closures takes a third longer.
     exec(compile(source, "<ostinato program>", "exec"), space)  # noqa: S102
     return space["run"]  # type: ignore[no-any-return]
@@ -217,8 +223,10 @@ class _Source:
             self._line(1, f"{value.name}_all = block.buffer(like{sizes}{kind})")
             self._line(1, f"{value.name}_out = block.steps({value.name}_all)")
         ops = fused(walk, {*where, *(each.handed_on for each in walked)})
-        for value in sorted({v for op in ops for v in op.values if _turned(op) and not v.rows}, key=repr):
-            self._line(1, f"{value.name}_t = block.turned_weight({value.name})")
+        for value in sorted(
+            {v for op in ops for v in op.values if _turned(op) and not v.rows}, key=repr
+        ):
+            self._line(1, f"{value.name}_t = {value.name}.t()")
         ops = self._in_place_of_cats(ops, where)
         names = [each.given.name for each in walked]
         for name in names:
@@ -255,7 +263,9 @@ class _Source:
                 count[value] = count.get(value, 0) + 1
         left = []
         for op in ops:
-            parts = [made_by.get(v) for v in op.values] if op.kind == "cat" and op.output in where else []
+            parts = (
+                [made_by.get(v) for v in op.values] if op.kind == "cat" and op.output in where else []
+            )
             if not parts or not all(
                 p and p.kind in DIRECT and count[p.output] == 1 and p.output not in where for p in parts
             ):
