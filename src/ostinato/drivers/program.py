@@ -21,9 +21,9 @@ def run(
 ) -> tuple[Tensor, CellState]:
     """Walks a checked batch, as `reference.run` does; no padding is computed.
 
-    With `chunks` above 1 the past is kept as the state between so many chunks of time, and each chunk is
-    walked once more in the backward pass. Its gradients have no gradients of their own: second
-    derivatives are the reference row's.
+    With `chunks` above 1 the past is kept as the state between so many chunks of time, and each is
+    walked once more in the backward pass. Second derivatives are made by autograd from the plain loop
+    over the program, at that loop's price.
     """
     batch, time = x.shape[:2]
     if lengths is not None:

@@ -54,7 +54,7 @@ class Block:
         """The rows of each step."""
         if self.even:
             return values.view(len(self.active), self.batch, *values.shape[1:]).unbind()
-        return values.split(self.active)
+        return torch.split_with_sizes(values, self.active)
 
     def buffer(self, like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Room for one value of every step."""
@@ -189,7 +189,7 @@ class Block:
             self.cut_gradients(whole_a * self.given(history, start, None) + whole_b, fresh)
 
     def _cut_off(self, a: Tensor, b: Tensor, fresh: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Coefficients that begin anew where a row is cut; backwards, that hand on no gradient there."""
+        """Coefficients that begin anew where a row is cut; backwards, hand no gradient on there."""
         assert self.cut is not None
         cut = beside(self.cut, a)
         if self.backwards:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ostinato.programs.program import Input, Namer, Op, Value
+from ostinato.programs.naming import Namer
+from ostinato.programs.program import Input, Op, Value
 
 VIEWS = frozenset({"slice", "cat", "reshape", "permute", "expand", "full"})
 """They move numbers and compute none."""
@@ -18,6 +19,7 @@ class Builder:
 
     def __init__(self, namer: Namer | None = None) -> None:
         self.ops: list[Op] = []
+        self.made_by: dict[Value, Op] = {}
         self.name = namer or Namer()
         self.line = ""
         self._shared: dict[Any, tuple[Value, ...]] = {}
@@ -36,7 +38,9 @@ class Builder:
         same = (kind, tuple(inputs), tuple(sorted(options.items())))
         if same not in self._shared:
             outputs = tuple(Value(self.name(), shape, rows) for shape in shapes)
-            self.ops.append(Op(kind, tuple(inputs), outputs, options, self.line))
+            op = Op(kind, tuple(inputs), outputs, options, self.line)
+            self.ops.append(op)
+            self.made_by |= dict.fromkeys(outputs, op)
             self._shared[same] = outputs
         return self._shared[same]
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from ostinato.cells import Cell
 from ostinato.programs.derive import Backward, derive
+from ostinato.programs.factors import gather_factors
 from ostinato.programs.lower import Lowered, lower, without_weight_work
 from ostinato.programs.memory import plan
 from ostinato.programs.program import Program, Value
-from ostinato.programs.rewrite import gather_factors, rewritten
+from ostinato.programs.rewrite import rewritten
 from ostinato.programs.source import Runnable, one_step, runnable
 from ostinato.programs.split import Parts, split
 from ostinato.programs.trace import Untraceable, record

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ostinato.programs.builder import Builder
-from ostinato.programs.program import Carried, Input, Namer, Op, Program, Value
+from ostinato.programs.naming import Namer
+from ostinato.programs.program import Carried, Input, Op, Program, Value
 from ostinato.programs.split import live
 
 
@@ -107,19 +108,18 @@ def derive(program: Program, sequences: Iterable[Value], weights: Iterable[Value
             alive.update(op.outputs)
     gradients = _Gradients(build, alive)
 
-    output_gradients = tuple(Value(names(f"d_{v.name}"), v.shape) for v in program.outputs)
+    output_gradients = tuple(Value(names("d_output"), v.shape) for v in program.outputs)
     for value, gradient in zip(program.outputs, output_gradients, strict=True):
         gradients.give(value, gradient)
-    given = tuple(Value(names(f"d_next_{c.given.name}"), c.given.shape) for c in program.carried)
+    given = tuple(Value(names(f"d_{c.given.name}"), c.given.shape) for c in program.carried)
     for each, gradient in zip(program.carried, given, strict=True):
         gradients.give(each.handed_on, gradient)
 
     for op in reversed(program.ops):
-        if any(value in alive for value in op.outputs):
-            gradient = gradients.of(op.output)
-            if gradient is not None:
-                build.line = op.line
-                RULES[op.kind](gradients, build, op, gradient)
+        flowed = gradients.of(op.output) if op.output in alive else None
+        if flowed is not None:
+            build.line = op.line
+            RULES[op.kind](gradients, build, op, flowed)
 
     def total(value: Value) -> Value:
         return gradients.of(value) or build.full(value.shape, 0.0)

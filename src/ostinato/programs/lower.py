@@ -4,14 +4,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ostinato.programs.builder import Builder
+from ostinato.programs.naming import Namer
 from ostinato.programs.operations import WEIGHT_WORK
-from ostinato.programs.program import Carried, Input, Namer, Program, Value
+from ostinato.programs.program import Carried, Input, Program, Value
 from ostinato.programs.trace import Batch, Call, Recording, Ref, Untraceable
 
 aten = torch.ops.aten
@@ -155,7 +156,6 @@ class _Lowering:
         for ref, shape in zip(call.outputs, call.shapes, strict=True):
             value = None
             if ref is not None:
-                assert shape is not None
                 value = self.values.setdefault(ref, Value(self.name("w"), shape, rows=False))
             outputs.append(value)
         args, kwargs = (_values(each, self.values) for each in (call.args, call.kwargs))
@@ -201,8 +201,11 @@ Rule = Callable[..., Any]
 RULES: dict[Any, Rule] = {}
 
 
-def _rule(*packets: Any) -> Callable[[Rule], Rule]:
-    def register(rule: Rule) -> Rule:
+R = TypeVar("R", bound=Rule)
+
+
+def _rule(*packets: Any) -> Callable[[R], R]:
+    def register(rule: R) -> R:
         RULES.update(dict.fromkeys(packets, rule))
         return rule
 
@@ -391,9 +394,9 @@ def _convolution(
     if transposed or not a.rows or w.rows:
         raise Untraceable("a convolution has rows as input and a weight as kernel, not transposed")
     shape = call.shapes[0]
-    assert shape is not None
     settings = {"stride": stride, "padding": padding, "dilation": dilation}
-    options = {name: tuple(each) for name, each in settings.items()} | {"groups": groups}
+    options: dict[str, Any] = {name: tuple(each) for name, each in settings.items()}
+    options["groups"] = groups
     out = build.emit("conv", a, w, shape=shape[1:], **options)
     if bias is None:
         return out
@@ -422,7 +425,6 @@ def _same(build: Builder, call: Call, a: Value, **_: Any) -> Value:
 @_rule(aten.view, aten._unsafe_view, aten.reshape)
 def _view(build: Builder, call: Call, a: Value, shape: Any) -> Value:
     made = call.shapes[0]
-    assert made is not None
     if not a.rows or not made or made[0] != Batch() or Batch() in made[1:]:
         raise Untraceable("the batch has to stay the first axis")
     return build.reshape(a, made[1:])
@@ -436,7 +438,6 @@ def _squeeze(build: Builder, call: Call, a: Value, *_: Any) -> Value:
 @_rule(aten.expand)
 def _expand(build: Builder, call: Call, a: Value, shape: Any, implicit: bool = False) -> Value:
     made = call.shapes[0]
-    assert made is not None
     if made[0] != Batch():
         raise Untraceable("the batch has to stay the first axis")
     if a.rows:
@@ -464,7 +465,6 @@ def _slice(
     step: int = 1,
 ) -> Value:
     made = call.shapes[0]
-    assert made is not None
     if axis == 0 and start in (None, 0) and made[0] == Batch():
         return a
     axis = _axis(a, axis)
@@ -487,7 +487,6 @@ def _split(build: Builder, call: Call, a: Value, sizes: Any, axis: int = 0) -> l
     axis = _axis(a, axis)
     pieces, start = [], 0
     for shape in call.shapes:
-        assert shape is not None
         pieces.append(build.slice(a, axis, start, start + shape[axis + 1]))
         start += shape[axis + 1]
     return pieces
@@ -538,7 +537,7 @@ def _permute(build: Builder, call: Call, a: Value, *axes: Any) -> Value:
 def _filled_rows(build: Builder, call: Call, *args: Any, **_: Any) -> Value:
     shape = call.shapes[0]
     name = call.function.overloadpacket.__name__
-    if shape is None or not shape or shape[0] != Batch():
+    if not shape or shape[0] != Batch():
         raise Untraceable("the batch has to be the first axis")
     value = 0.0 if "zeros" in name else 1.0 if "ones" in name else args[2 if name == "new_full" else 1]
     return build.full(shape[1:], float(value))
@@ -556,7 +555,6 @@ def _axes(a: Value, axes: Any) -> list[int]:
 @_rule(aten.sum)
 def _sum(build: Builder, call: Call, a: Value, axes: Any = None, *_: Any, **__: Any) -> Value:
     made = call.shapes[0]
-    assert made is not None
     return build.reshape(build.sum(a, _axes(a, axes)), made[1:])
 
 
@@ -571,7 +569,6 @@ def _var(
     build: Builder, call: Call, a: Value, axes: Any = None, correction: Any = 1, keepdim: bool = False
 ) -> Value:
     made = call.shapes[0]
-    assert made is not None
     which = _axes(a, axes)
     count = math.prod(a.shape[axis] for axis in which)
     away = build.sub(a, build.mul(build.sum(a, which), 1 / count))

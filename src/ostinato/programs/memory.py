@@ -7,7 +7,7 @@ from ostinato.programs.builder import VIEWS
 from ostinato.programs.program import Op, Program, Value, producers
 
 CHEAP = frozenset({"add", "sub", "rsub", "mul", "neg"})
-"""Cheaper to compute again than to write to memory and read back, if it keeps no more than it spares."""
+"""Cheaper to compute again than to keep, if no more has to be kept for it than is spared."""
 
 NARROW = 16
 """A product over as few inputs as this costs less than keeping what it makes."""

@@ -1,4 +1,4 @@
-"""What each operation is in plain torch: an expression of Python, which the walk's source is made of."""
+"""What each operation is in plain torch: the Python that a walk's source is made of."""
 
 from collections.abc import Callable
 from typing import Any
@@ -134,9 +134,9 @@ NAMES: dict[str, Any] = {
     **{
         name: getattr(torch, name)
         for name in (
-            "add sub rsub mul div maximum minimum where gt ge lt le eq ne neg sigmoid tanh relu exp log "
-            "log1p expm1 sqrt rsqrt reciprocal abs sign sin cos erf cat mm matmul addmm addcmul lerp "
-            "softmax clamp"
+            "add sub rsub mul div maximum minimum where gt ge lt le eq ne neg sigmoid tanh relu exp "
+            "log log1p expm1 sqrt rsqrt reciprocal abs sign sin cos erf cat mm matmul addmm addcmul "
+            "lerp softmax clamp"
         ).split()
     },
     "power": torch.pow,

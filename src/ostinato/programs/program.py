@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from keyword import iskeyword
 from typing import Any
 
 Number = float | int
@@ -79,6 +78,11 @@ class Program:
         for _, parts in self.sums:
             yield from parts
 
+    def __str__(self) -> str:
+        from ostinato.programs.text import Reader  # it reads programs, so it knows this module
+
+        return Reader().listing(self)
+
     @property
     def everything(self) -> Iterator[Value]:
         """All its values."""
@@ -89,52 +93,6 @@ class Program:
 
     def with_ops(self, ops: Iterable[Op], **changes: Any) -> "Program":
         return replace(self, ops=tuple(ops), **changes)
-
-
-CALLS = frozenset(
-    "add sub rsub mul div maximum minimum where gt ge lt le eq ne neg sigmoid tanh relu exp log log1p "
-    "expm1 sqrt rsqrt reciprocal abs sign sin cos erf cat mm matmul addmm addcmul lerp softmax clamp power "
-    "hardsigmoid softplus gelu silu elu leaky_relu dsigmoid dtanh drelu dclamp dhardsigmoid dsoftplus delu "
-    "dgelu dsilu dleaky_relu dsoftmax standardise dstandardise conv conv_t conv_outer outer sum_rows "
-    "split".split()
-)
-"""The kinds of operations that are called by their name."""
-
-RESERVED = {
-    "block",
-    "rows",
-    "like",
-    "special",
-    "cuts",
-    "active",
-    "s",
-    "n",
-    "run",
-    "bool_",
-    "inf",
-    "nan",
-}
-SUFFIXES = ("_start", "_fresh", "_end", "_all", "_out", "_full", "_on", "_s")
-
-
-class Namer:
-    """Gives each value a name of its own, which is one in Python too."""
-
-    def __init__(self, known: Iterable[Value] = ()) -> None:
-        """A namer that avoids the names of known values."""
-        self.taken: dict[str, int] = {}
-        for value in known:
-            self.taken[value.name] = max(1, self.taken.get(value.name, 0))
-            if value.name[0] == "t" and value.name[1:].isdigit():
-                self.taken["t"] = max(int(value.name[1:]) + 1, self.taken.get("t", 0))
-
-    def __call__(self, wish: str = "t") -> str:
-        wish = "".join(c if c.isalnum() else "_" for c in wish)
-        if wish in RESERVED or wish in CALLS or iskeyword(wish) or wish.endswith(SUFFIXES):
-            wish += "_"
-        count = self.taken.get(wish, 0)
-        self.taken[wish] = count + 1
-        return f"{wish}{count}" if wish == "t" else f"{wish}_{count}" if count else wish
 
 
 def producers(ops: Iterable[Op]) -> dict[Value, Op]:

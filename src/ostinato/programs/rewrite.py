@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ostinato.programs.builder import Builder
+from ostinato.programs.naming import Namer
 from ostinato.programs.program import (
     Carried,
     Input,
-    Namer,
     Op,
     Program,
     Value,
@@ -93,119 +93,6 @@ def _terms(op: Op, old: Rewriter) -> Iterator[Input]:
             yield from _terms(inner, old)
         else:
             yield each
-
-
-LINEAR = frozenset({"dsigmoid", "dtanh", "drelu"})
-"""Element by element they multiply their first input by what depends on the second alone."""
-
-
-def gather_factors(program: Program) -> Program:
-    """Multiplies first what does not depend on what is carried: `(g·a)·b` becomes `g·(a·b)`.
-
-    A gradient meets factor upon factor on its way back; all but itself are known before the walk.
-    """
-    carried = {each.given for each in program.carried}
-    for op in program.ops:
-        if any(value in carried for value in op.values):
-            carried.update(op.outputs)
-
-    def factors(value: Input, old: Rewriter) -> tuple[Value, Input] | None:
-        """`(g, k)` of a value `g·k` that is used once, where k is known before the walk."""
-        if not isinstance(value, Value) or old.uses.get(value) != 1:
-            return None
-        new = old.new.get(value)
-        latest = None if new is None else next((op for op in old.build.ops if op.output is new), None)
-        if latest is None or latest.kind != "mul":
-            return None
-        g, k = latest.inputs
-        if k in known_late or (g not in known_late and isinstance(g, Value)):
-            g, k = k, g
-        if not isinstance(g, Value) or g not in known_late or k in known_late:
-            return None
-        return g, k
-
-    known_late: set[Input] = set(each.given for each in program.carried)
-
-    def rule(build: Builder, op: Op, old: Rewriter) -> Value | None:
-        made = _with_factors_gathered(build, op, old, carried, factors)
-        if made is not None and op.output in carried:
-            known_late.add(made)
-        return made
-
-    def watched(build: Builder, op: Op, old: Rewriter) -> Value | None:
-        made = rule(build, op, old)
-        if made is None and any(value in carried for value in op.outputs):
-            shapes = [value.shape for value in op.outputs]
-            inputs = [old[each] for each in op.inputs]
-            outputs = build.emit_all(op.kind, inputs, shapes, op.output.rows, **op.options)
-            known_late.update(outputs)
-            if len(outputs) == 1:
-                return outputs[0]
-        return made
-
-    return rebuilt(program, watched)
-
-
-def _with_factors_gathered(
-    build: Builder,
-    op: Op,
-    old: Rewriter,
-    carried: set[Value],
-    factors: Callable[[Input, Rewriter], tuple[Value, Input] | None],
-) -> Value | None:
-    if op.output not in carried:
-        return None
-    if op.kind in LINEAR and op.inputs[1] not in carried:
-        return _through_factor(build, op.kind, op.inputs[0], old[op.inputs[1]], old, factors)
-    elif op.kind == "mul":
-        for inner, other in (op.inputs, op.inputs[::-1]):
-            found = factors(inner, old)
-            if found and other not in carried:
-                g, k = found
-                both = k * old[other] if not _any_value(k, other) else build.mul(k, old[other])  # type: ignore[operator]
-                return build.mul(g, both) if g.shape == op.output.shape else None
-    elif op.kind == "neg":
-        found = factors(op.inputs[0], old)
-        if found and isinstance(found[1], Value):
-            return build.mul(found[0], build.neg(found[1]))
-    elif op.kind in ("add", "sub"):
-        first, second = (factors(each, old) for each in op.inputs)
-        if first and second and first[0] is second[0] and _any_value(first[1], second[1]):
-            k = (build.add if op.kind == "add" else build.sub)(first[1], second[1])
-            return build.mul(first[0], k) if k.shape == op.output.shape else None
-    return None
-
-
-def _through_factor(
-    build: Builder,
-    kind: str,
-    value: Input,
-    known: Input,
-    old: Rewriter,
-    factors: Callable[[Input, Rewriter], tuple[Value, Input] | None],
-) -> Value | None:
-    """A slope applied to `g·k`, or to several such values side by side."""
-    assert isinstance(value, Value)
-    assert isinstance(known, Value)
-    joined = old.made_by.get(value)
-    if joined is not None and joined.kind == "cat" and old.uses[value] == 1:
-        axis, start, parts = joined.options["axis"], 0, []
-        for part in joined.values:
-            stop = start + part.shape[axis]
-            beside = build.slice(known, axis, start, stop)
-            slope = _through_factor(build, kind, part, beside, old, factors)
-            parts.append(slope if slope is not None else build.map(kind, old[part], beside))
-            start = stop
-        return build.cat(parts, axis) if value.shape == known.shape else None
-    found = factors(value, old)
-    if not found or not isinstance(found[1], Value):
-        return None
-    k = build.map(kind, found[1], known)
-    return build.mul(found[0], k) if k.shape == value.shape else None
-
-
-def _any_value(*inputs: Input) -> bool:
-    return any(isinstance(each, Value) for each in inputs)
 
 
 def divide_products(program: Program) -> Program:
@@ -294,9 +181,9 @@ def join_norms(program: Program) -> Program:
         group = [op for _, op in sorted(found, key=lambda each: each[0])]
         width = group[0].output.shape[0]
         starts = sorted(start for start, _ in found)
-        if len(group) > 1 and starts == list(range(0, whole.shape[0], width)):
-            if all(op.output.shape == (width,) for op in group):
-                member |= {op.output: (whole, group) for op in group}
+        tiled = starts == list(range(0, whole.shape[0], width))
+        if len(group) > 1 and tiled and all(op.output.shape == (width,) for op in group):
+            member |= {op.output: (whole, group) for op in group}
 
     def rule(build: Builder, op: Op, old: Rewriter) -> Value | None:
         if op.output not in member:

@@ -33,6 +33,10 @@ class _Call:
         numbers = SCANNED if self.steps.inference.scanned else WALKED
         return max(1, numbers // max(1, self.layout.batch * self.steps.width))
 
+    def sorted(self, fresh: Sequence[Tensor]) -> list[Tensor | None]:
+        """The fresh state in the order of the rows; None for each field where no row is reset."""
+        return [self.layout.sort(each) for each in fresh] or [None] * self.fields
+
     def bounds(self) -> list[tuple[int, int]]:
         """The chunks of time between which only the state is kept."""
         time = len(self.layout.active)
@@ -72,11 +76,11 @@ def _forward(
     weights: Sequence[Tensor],
     keep: bool,
 ) -> tuple[Tensor, list[Tensor], list[Any]]:
-    """Outputs, the last state, and what to keep: of each chunk its first state, or all blocks' values."""
+    """Outputs, the last state, and what to keep: each chunk's first state, or all blocks' values."""
     layout = call.layout
     packed = layout.pack(x)
     at: list[Tensor] = [layout.sort(each) for each in state]
-    anew = [layout.sort(each) for each in fresh] or [None] * call.fields
+    anew = call.sorted(fresh)
     outputs = x.new_empty(packed.shape[0], *call.steps.output_shape)
     past: list[Any] = []
     for first, last in call.bounds():
@@ -133,7 +137,7 @@ class _Walk(torch.autograd.Function):
         layout, derived = call.layout, call.derived
         _, fresh, weights = _cut_up(call, rest)
         at = [layout.sort(each) for each in d_last]
-        d_fresh = [torch.zeros_like(layout.sort(each)) for each in fresh] or [None] * call.fields
+        d_fresh = [None if each is None else torch.zeros_like(each) for each in call.sorted(fresh)]
         d_packed = layout.pack(d_outputs)
         wanted = ctx.needs_input_grad[1]
         d_x = x.new_zeros(d_packed.shape[0], *x.shape[2:]) if wanted else None
@@ -148,14 +152,12 @@ class _Walk(torch.autograd.Function):
                 d_x[rows] = outputs[0]
             sums = [b if a is None else a.add_(b) for a, b in zip(sums, parts, strict=True)]
         d_state = [layout.unsort(each) for each in at]
-        if not fresh:
-            d_fresh = []
         d_weights = derived.by_weight(weights, sums)
         return (
             None,
             None if d_x is None else layout.unpack(d_x),
             *d_state,
-            *(layout.unsort(each) for each in d_fresh),
+            *(layout.unsort(each) for each in d_fresh if each is not None),
             *d_weights,
         )
 
@@ -172,13 +174,13 @@ def _cut_up(
 def _blocks_from_the_end(
     ctx: Any, call: _Call, x: Tensor, fresh: Sequence[Tensor], weights: Sequence[Tensor]
 ) -> Iterator[tuple[slice, Block, list[Tensor]]]:
-    """The forward pass's blocks and values, the last first; walked once more if only states were kept."""
+    """The forward pass's blocks and values, last first; walked again where states alone were kept."""
     if call.chunks == 1:
         for chunk in reversed(ctx.past):
             yield from reversed(chunk)
         return
     packed = call.layout.pack(x)
-    anew = [call.layout.sort(each) for each in fresh] or [None] * call.fields
+    anew = call.sorted(fresh)
     for (first, last), at in zip(reversed(call.bounds()), reversed(ctx.past), strict=True):
         kept: list[Any] = []
         _walk(call, first, last, packed, at, anew, weights, None, kept)
@@ -203,8 +205,8 @@ def _for_second_derivatives(
             mask = block.cut
             now = [torch.where(beside(mask, a), b[:count], a) for a, b in zip(now, anew, strict=True)]
         sequences = [packed[rows]] if call.steps.program_reads_x else []
-        output, now = call.steps.one_step(*sequences, *weights, *now)
-        at = [torch.cat([new, old[count:]]) for new, old in zip(now, at, strict=True)]
+        output, stepped = call.steps.one_step(*sequences, *weights, *now)
+        at = [torch.cat([new, old[count:]]) for new, old in zip(stepped, at, strict=True)]
         outputs.append(output)
     whole = layout.unpack(torch.cat(outputs)) if outputs else x.new_zeros(given[0].shape)
     inputs = [each for each in (x, *rest) if each.requires_grad]

@@ -1,13 +1,14 @@
 """A walk that is linear in the state, `c ← a·c + b`, run as a scan."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ostinato.programs.builder import Builder
-from ostinato.programs.program import Carried, Input, Namer, Op, Program, Value
+from ostinato.programs.naming import Namer
+from ostinato.programs.program import Carried, Input, Op, Program, Value
 from ostinato.programs.split import Parts, live
 
 
@@ -55,7 +56,7 @@ class _Line:
 
 def _through(build: Builder, op: Op, inputs: Sequence["_Line | Input"]) -> "_Line | None":
     """What an operation makes of values that are linear in the state; None if that is not linear."""
-    rule = {"add": _add, "sub": _sub, "mul": _mul, "neg": _neg, "rsub": _rsub}.get(op.kind)
+    rule = _RULES.get(op.kind)
     return None if rule is None else rule(build, *inputs)
 
 
@@ -90,6 +91,15 @@ def _mul(build: Builder, p: "_Line | Input", q: "_Line | Input") -> "_Line | Non
     return _Line(line.of, _times(build, line.a, other), _times(build, line.b, other))
 
 
+_RULES: dict[str, Callable[..., "_Line | None"]] = {
+    "add": _add,
+    "sub": _sub,
+    "mul": _mul,
+    "neg": _neg,
+    "rsub": _rsub,
+}
+
+
 def _sum(build: Builder, a: Input, b: Input) -> Input:
     if isinstance(a, Value) or isinstance(b, Value):
         return build.add(a, b)
@@ -111,8 +121,8 @@ SMALL = 4096
 def scan(a: Tensor, b: Tensor, start: Tensor, out: Tensor, backwards: bool = False) -> None:
     """`out[t] = a[t] · out[t−1] + b[t]` over the first axis, `out[−1]` being `start`.
 
-    `a` and `b` broadcast to `out`; `backwards` goes from the last t to the first. Where a step is small,
-    all chunks are walked side by side from zero, then each is given what came before it: sums and
+    `a` and `b` broadcast to `out`; `backwards` goes from the last t to the first. Small steps are done in
+    chunks: all chunks are walked side by side from zero, then each is given what came before it: sums and
     products of the same numbers in another order, and no division, so gates at exactly 0 or 1 are as
     good as any.
     """

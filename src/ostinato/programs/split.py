@@ -62,7 +62,7 @@ def split(program: Program) -> Parts:
             walk.append(op)
         else:
             after.append(op)
-    return Parts(*map(tuple, (before, walk, after, early, walked, late)))
+    return Parts(tuple(before), tuple(walk), tuple(after), tuple(early), tuple(walked), tuple(late))
 
 
 def _ancestors(values: Iterable[Value], made_by: dict[Value, Op]) -> set[Value]:

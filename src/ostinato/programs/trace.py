@@ -4,13 +4,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ostinato.cells import Cell
+from ostinato.cells import Cell, activations
 from ostinato.errors import OstinatoError, StepError
 
 BATCHES = (2, 3)
@@ -41,7 +42,8 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: tuple[Ref | None, ...]
-    shapes: tuple[tuple[Any, ...] | None, ...]
+    shapes: tuple[tuple[Any, ...], ...]
+    """of the outputs; () for what is no tensor"""
     line: str
 
 
@@ -61,10 +63,15 @@ class Recording:
     weight_shapes: dict[Ref, tuple[int, ...]]
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any, str]] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch would import its compiler to keep it off this class, which takes a second."""
+        return False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         out = func(*args, **(kwargs or {}))
@@ -135,7 +142,7 @@ def _check_returned(cell: Cell, batch: int, returned: Any) -> None:
         )
     fields: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
     shapes = dict(zip(fields, cell.state_shapes, strict=True)) | {"output": cell.output_shape}
-    for field, tensor in [*zip(fields, state, strict=True), ("output", output)]:
+    for field, tensor in [*((name, getattr(state, name)) for name in fields), ("output", output)]:
         expected = (batch, *shapes[field])
         if not isinstance(tensor, Tensor) or tuple(tensor.shape) != expected:
             got = list(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
@@ -182,7 +189,7 @@ class _Numbering:
             named = self._named(args), {key: self._named(value) for key, value in kwargs.items()}
             outs = out if isinstance(out, list | tuple) else (out,)
             refs = tuple(self._new(each) if isinstance(each, Tensor) else None for each in outs)
-            shapes = tuple(tuple(each.shape) if isinstance(each, Tensor) else None for each in outs)
+            shapes = tuple(tuple(each.shape) if isinstance(each, Tensor) else () for each in outs)
             calls.append(Call(function, *named, refs, shapes, line))
         return Recording(
             self.x,
@@ -220,20 +227,15 @@ def _merge(a: Any, b: Any, call: Call) -> Any:
     raise Untraceable(f"{call.function} at {call.line} depends on the batch size")
 
 
+_SKIPPED = (__file__, activations.__file__, str(Path(torch.__file__).parent))
+
+
 def _line() -> str:
-    """Where the step is, in its author's file: the innermost frame that is not torch's."""
-    frame = sys._getframe(2)
-    here = __file__
+    """Where the step is, in its author's file: the innermost frame that is no helper's."""
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         name = frame.f_code.co_filename
-        if name != here and not _IN_TORCH(name):
+        if not name.startswith(_SKIPPED):
             return f"{Path(name).name}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return "?"
-
-
-def _IN_TORCH(name: str) -> bool:  # noqa: N802
-    return name.startswith(_TORCH)
-
-
-_TORCH = str(Path(torch.__file__).parent)
