@@ -121,10 +121,10 @@ SMALL = 4096
 def scan(a: Tensor, b: Tensor, start: Tensor, out: Tensor, backwards: bool = False) -> None:
     """`out[t] = a[t] · out[t−1] + b[t]` over the first axis, `out[−1]` being `start`.
 
-    `a` and `b` broadcast to `out`; `backwards` goes from the last t to the first. Small steps are done in
-    chunks: all chunks are walked side by side from zero, then each is given what came before it: sums and
-    products of the same numbers in another order, and no division, so gates at exactly 0 or 1 are as
-    good as any.
+    `a` and `b` broadcast to `out`; `backwards` goes from the last t to the first. Small steps are
+    done in chunks: all chunks are walked side by side from zero, then each is given what came before
+    it. That adds and multiplies the same numbers in another order, and divides none, so gates at
+    exactly 0 or 1 are as good as any.
     """
     a, b = a.expand_as(out), b.expand_as(out)
     time = out.shape[0]
