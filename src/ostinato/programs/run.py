@@ -54,8 +54,7 @@ def run(
 ) -> tuple[Tensor, CellState]:
     """Walks a cell's program over a checked `x [B, T, …]`; `fresh` is what a reset puts back."""
     steps = step_program(cell)
-    tensors = dict(cell.named_parameters()) | dict(cell.named_buffers())
-    weights = steps.lowered.weights(tensors)
+    weights = steps.weights_of(cell)
     anew = list(fresh) if fresh is not None else []
     inputs = [x, *state, *anew, *weights]
     if torch.is_grad_enabled() and any(each.requires_grad for each in inputs):
@@ -86,11 +85,13 @@ def _forward(
     for first, last in call.bounds():
         kept: list[Any] = []
         if call.chunks > 1 and keep:
-            past.append(at)
+            # A copy: the state lies in the history of a whole block, which would be kept with it.
+            past.append([each.clone() for each in at])
         at = _walk(call, first, last, packed, at, anew, weights, outputs, kept if keep else None)
         if call.chunks == 1 and keep:
             past.append(kept)
-    return layout.unpack(outputs), [layout.unsort(each) for each in at], past
+    # A copy, for the caller may change it, and what the backward pass keeps may lie beside it.
+    return layout.unpack(outputs), [layout.unsort(each).clone() for each in at], past
 
 
 def _walk(
@@ -125,9 +126,7 @@ class _Walk(torch.autograd.Function):
         outputs, last, ctx.past = _forward(call, x, state, fresh, weights, keep=True)
         ctx.call = call
         ctx.save_for_backward(x, *rest)
-        # A state that no step touched is the very tensor that was given; autograd wants another.
-        given = {id(each) for each in rest}
-        return (outputs, *(each.clone() if id(each) in given else each for each in last))
+        return (outputs, *last)
 
     @staticmethod
     def backward(ctx: Any, d_outputs: Tensor, *d_last: Tensor) -> Any:

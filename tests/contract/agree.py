@@ -1,0 +1,84 @@
+"""One call on one row, and everything that comes of it: what rows are compared by."""
+
+from unittest import mock
+
+import torch
+
+from ostinato.drivers import Recurrent
+from ostinato.programs import run as programs
+from tests.contract.tolerances import TOLERANCES
+
+
+def small_blocks(numbers=1):
+    """Blocks of so many numbers, which are a single step of a single row at 1."""
+    return mock.patch.multiple(programs, WALKED=numbers, SCANNED=numbers)
+
+
+def waves(like):
+    """Fixed numbers, all different, to weigh a result by."""
+    numbers = torch.arange(like.numel(), dtype=torch.float64) * 0.7 + 0.3
+    return numbers.cos().to(like.dtype).view(like.shape)
+
+
+def weighed(outputs, state):
+    """One number of all results, in which each counts differently."""
+    return sum((each * waves(each)).sum() for each in (outputs, *state))
+
+
+def everything(cell, row, x, state=None, *, reverse=False, recompute=None, **marks):
+    """Outputs, last state, and the gradient of whatever wants one, by name."""
+    x = x.detach().clone().requires_grad_(x.requires_grad)
+    named = {"x": x} | dict(cell.named_parameters())
+    if state is not None:
+        state = type(state)(*(s.detach().clone().requires_grad_(s.requires_grad) for s in state))
+        named |= {f"state.{name}": each for name, each in state._asdict().items()}
+    wanted = {name: each for name, each in named.items() if each.requires_grad}
+    layer = Recurrent(cell, reverse, row=row, recompute=recompute)
+    outputs, last = layer(x, state, **marks)
+    got = {"outputs": outputs, **{f"last {name}": each for name, each in last._asdict().items()}}
+    total = weighed(outputs, last)
+    grads = [None] * len(wanted)
+    if wanted and total.requires_grad:
+        grads = torch.autograd.grad(total, wanted.values(), allow_unused=True)
+    for (name, each), grad in zip(wanted.items(), grads, strict=True):
+        got[f"gradient of {name}"] = torch.zeros_like(each) if grad is None else grad
+    return {name: each.detach() for name, each in got.items()}
+
+
+def rows_agree(cell, x, state=None, **options):
+    """The program row gives what the reference gives; returns that."""
+    expected = everything(cell, "reference", x, state, **options)
+    same(everything(cell, "program", x, state, **options), expected)
+    return expected
+
+
+def same(got, expected, dtype=None):
+    assert got.keys() == expected.keys()
+    for name, each in expected.items():
+        rtol, atol = TOLERANCES[dtype or each.dtype]
+        # A sum of many terms is known to a part of the largest, not of itself.
+        atol *= max(1.0, float(each.abs().max())) if each.numel() else 1.0
+        torch.testing.assert_close(
+            got[name], each, rtol=rtol, atol=atol, msg=lambda m, name=name: f"{name}: {m}"
+        )
+
+
+def randomise(cell, seed, scale=0.5, dtype=torch.float64):
+    """Random weights, biases too."""
+    generator = torch.Generator().manual_seed(seed)
+    cell = cell.to(dtype)
+    with torch.no_grad():
+        for weight in cell.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * scale)
+    return cell
+
+
+def draw(seed, *shape, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def some_state(cell, batch, seed, grad=True, dtype=torch.float64):
+    """Random, and different in every field."""
+    shapes = enumerate(cell.state_shapes)
+    return cell.State(*(draw(seed + n, batch, *s, dtype=dtype).requires_grad_(grad) for n, s in shapes))
