@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from ostinato.cells import GRU, LSTM, SRU, Adapted, Elman, LayerNormLSTM
-from ostinato.drivers import Recurrent, Static
+from ostinato.drivers import Recurrent, Static, static
 from ostinato.errors import DtypeError, LengthsError, OptionError, ShapeError, StateError
 from ostinato.wrappers import Bidirectional, Stack
+from tests.contract.cells import every_cell
 
 B, T, I, H = 3, 3, 2, 4  # noqa: E741
 
@@ -238,3 +239,35 @@ def test_what_cannot_be_unrolled(x):
     for steps in (0, -1, 2.0, True):
         with pytest.raises(OptionError, match="steps must be a whole number"):
             Static(layer, steps)
+
+
+@every_cell
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
+def test_what_is_unrolled_of_a_program_equals_the_loop(make, reverse):
+    torch.manual_seed(0)
+    program = Recurrent(make(3, 4), reverse=reverse, row="program").double()
+    loop = Recurrent(program.cell, reverse=reverse, row="reference")
+    x = torch.randn(4, 5, *program.cell.input_shape, dtype=torch.double, requires_grad=True)
+    start = program.cell.initial_state(4)
+    state = type(start)(*(torch.randn_like(each).requires_grad_() for each in start))
+    for lengths in (None, torch.tensor([5, 0, 2, 4])):
+        for resets in (None, torch.rand(4, 5) < 0.4):
+            results = []
+            for layer in (program, loop):
+                given = (layer, x, state, lengths, resets, static._programs(layer, x))
+                outputs, last = static._walk(*given)
+                loss = outputs.sin().sum() + sum(each.cos().sum() for each in last)
+                inputs = [x, *state, *program.parameters()]
+                grads = torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
+                results.append([outputs, *last, *grads])
+            for a, b in zip(*results, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
+
+
+def test_each_row_is_unrolled_as_wished(x):
+    steps = {}
+    for row in ("reference", "program"):
+        layer = Recurrent(LSTM(3, 4), row=row)
+        steps[row] = static._programs(layer, x)[0]
+    assert steps["reference"] is None
+    assert steps["program"] is not None

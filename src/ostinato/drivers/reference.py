@@ -1,5 +1,7 @@
 """The reference: the plain loop over a cell's step, with autograd; the truth that faster rows meet."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -13,6 +15,8 @@ from ostinato.drivers.sequence import (
     valid_steps,
     walked_resets,
 )
+
+Loop = Callable[..., tuple[Tensor, CellState]]
 
 
 def run(
@@ -52,8 +56,13 @@ def walk(
     resets: Tensor | None,
     reverse: bool,
     chunks: int = 1,
+    loop: Loop | None = None,
 ) -> tuple[Tensor, CellState]:
-    """`run` without its checks: nothing in it asks what a tensor holds, so it can be unrolled."""
+    """`run` without its checks: nothing in it asks what a tensor holds, so it can be unrolled.
+
+    `loop` walks the steps once padding, direction and resets are seen to; the plain loop by default.
+    """
+    loop = loop or _walk
     batch, time = x.shape[:2]
     valid = None
     if lengths is not None:
@@ -74,10 +83,10 @@ def walk(
         part = slice(start, start + size)
         masks = (None if each is None else each[:, part] for each in (valid, resets))
         if chunks == 1:
-            output, state = _walk(cell, x, state, fresh, *masks)
+            output, state = loop(cell, x, state, fresh, *masks)
         else:
             output, state = checkpoint(
-                _walk, cell, x[:, part], state, fresh, *masks, use_reentrant=False
+                loop, cell, x[:, part], state, fresh, *masks, use_reentrant=False
             )
         outputs.append(output)
     if not outputs:

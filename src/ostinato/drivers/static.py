@@ -4,16 +4,20 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ostinato.cells import Cell
 from ostinato.drivers import reference
 from ostinato.drivers.recurrent import Recurrent
-from ostinato.drivers.sequence import check_sequence
+from ostinato.drivers.sequence import beside, check_sequence
 from ostinato.errors import OptionError, ShapeError, StateError
+from ostinato.kernels.dispatch import choose_row
+from ostinato.programs.compiled import step_program
 from ostinato.wrappers import Bidirectional, BothStates, Stack
 
 log = logging.getLogger(__name__)
@@ -27,6 +31,9 @@ class Static(nn.Module):
     `layer` is a Recurrent, or a Stack or Bidirectional of them; its weights are shared, not copied, and
     it can be used beside this for any other T. Takes and returns what the layer does:
     `(x [B, T, I], state=None, lengths=None, resets=None) → (outputs [B, T, H], state)`.
+
+    Each layer's `row` says what is unrolled: its program, with all that can stand outside the walk, or
+    the plain loop over its step.
 
     The first training call compiles, forwards and backwards, which takes long and grows with `steps`;
     so does every later call with another batch size, dtype or device, or with other arguments given.
@@ -89,7 +96,7 @@ class Static(nn.Module):
             return outputs, state
         # Moved here, since a compiled graph would be another one for lengths on another device.
         lengths, resets = (None if each is None else each.to(x.device) for each in (lengths, resets))
-        given = (self.layer, x, state, lengths, resets)
+        given = (self.layer, x, state, lengths, resets, _programs(self.layer, x))
         return self._graph(*given)(*given)
 
     def _graph(self, layer: nn.Module, x: Tensor, *rest: Any) -> Walk:
@@ -103,7 +110,8 @@ class Static(nn.Module):
             torch.is_grad_enabled(),
             torch.is_autocast_enabled(x.device.type),
             tuple(each.requires_grad for each in (x, *_leaves(rest[0]))),
-            *(None if each is None else each.dtype for each in rest[1:]),
+            *(None if each is None else each.dtype for each in rest[1:3]),
+            tuple(each is None for each in rest[3]),
         )
         if key not in self._graphs:
             graph: Walk = torch.compile(
@@ -141,23 +149,75 @@ class Static(nn.Module):
         return f"steps={self.steps}, backend={self.backend!r}"
 
 
+def _programs(layer: nn.Module, x: Tensor) -> list[Any]:
+    """Of each Recurrent within, in the order of the walk, its program and weights; None for a loop."""
+    found: list[Any] = []
+    for each in layer.modules():
+        if isinstance(each, Recurrent):
+            row, _ = choose_row(each.cell, x, each.row)
+            steps = step_program(each.cell) if row.name == "program" else None
+            found.append(None if steps is None else (steps.unrolled, steps.weights_of(each.cell)))
+    return found
+
+
 def _walk(
-    layer: nn.Module, x: Tensor, state: Any, lengths: Tensor | None, resets: Tensor | None
+    layer: nn.Module,
+    x: Tensor,
+    state: Any,
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    programs: list[Any],
 ) -> tuple[Tensor, Any]:
-    """The reference's loop through all that the layer is made of."""
+    """The loop through all that the layer is made of."""
+    return _walk_part(layer, x, state, lengths, resets, list(programs))
+
+
+def _walk_part(
+    layer: nn.Module,
+    x: Tensor,
+    state: Any,
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    programs: list[Any],
+) -> tuple[Tensor, Any]:
     if isinstance(layer, Recurrent):
-        return reference.walk(layer.cell, x, state, lengths, resets, layer.reverse)
+        program = programs.pop(0)
+        loop = None if program is None else partial(_walk_program, *program)
+        return reference.walk(layer.cell, x, state, lengths, resets, layer.reverse, loop=loop)
     if isinstance(layer, Bidirectional):
         begin = (None, None) if state is None else state
-        ahead, first = _walk(layer.forward_layer, x, begin[0], lengths, resets)
-        behind, second = _walk(layer.backward_layer, x, begin[1], lengths, resets)
+        ahead, first = _walk_part(layer.forward_layer, x, begin[0], lengths, resets, programs)
+        behind, second = _walk_part(layer.backward_layer, x, begin[1], lengths, resets, programs)
         return layer.merge(ahead, behind), BothStates(first, second)
     after = []
     for index, part in enumerate(layer.layers):  # type: ignore[arg-type]
         x = x if index == 0 else layer.dropout(x)  # type: ignore[operator]
-        x, own = _walk(part, x, None if state is None else state[index], lengths, resets)
+        own = None if state is None else state[index]
+        x, own = _walk_part(part, x, own, lengths, resets, programs)
         after.append(own)
     return x, tuple(after)
+
+
+def _walk_program(
+    run: Any,
+    weights: list[Tensor],
+    cell: Cell,
+    x: Tensor,
+    state: Any,
+    fresh: Any,
+    valid: Tensor | None,
+    resets: Tensor | None,
+) -> tuple[Tensor, Any]:
+    """The program's steps written out, in the place of the plain loop."""
+    batch, time = x.shape[:2]
+    rows = x.transpose(0, 1).reshape(time * batch, *x.shape[2:])
+    masks = [None if each is None else each.unbind(1) for each in (valid, resets)]
+    anew = [None] * len(state) if fresh is None else list(fresh)
+    outputs, last = run(time, rows, *weights, *state, *anew, *masks)
+    outputs = outputs.reshape(time, batch, *outputs.shape[1:]).transpose(0, 1)
+    if valid is not None:
+        outputs = torch.where(beside(valid, outputs), outputs, 0)
+    return outputs, type(state)(*last)
 
 
 def _own(function: Walk) -> Walk:
@@ -179,6 +239,8 @@ def _compile_now(graph: Walk, *given: Any) -> None:
     ):
         # The compiler's own modules are imported here, and use what torch has deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # It looks at the gradient of each input, and finds weights that were made from others.
+        warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
         outputs, state = graph(*given)
         results = [each for each in (outputs, *_leaves(state)) if each.requires_grad]
         if results and torch.is_grad_enabled():

@@ -18,6 +18,7 @@ from ostinato.programs.rewrite import rewritten
 from ostinato.programs.source import Runnable, one_step, runnable
 from ostinato.programs.split import Parts, split
 from ostinato.programs.trace import Untraceable, record
+from ostinato.programs.unrolled import Unrolled, unrolled
 
 
 @dataclass(eq=False)
@@ -61,6 +62,10 @@ class StepProgram:
     def program(self) -> Program:
         return self.lowered.program
 
+    def weights_of(self, cell: Cell) -> list[Tensor]:
+        """What the program reads of a cell's weights, as autograd sees them now."""
+        return self.lowered.weights(dict(cell.named_parameters()) | dict(cell.named_buffers()))
+
     @property
     def output_shape(self) -> tuple[int, ...]:
         return self.program.outputs[0].shape
@@ -72,7 +77,9 @@ class StepProgram:
     @cached_property
     def width(self) -> int:
         """Of the widest value of a row."""
-        return max(prod(value.shape) for op in self.program.ops for value in op.outputs)
+        made = [value for op in self.program.ops for value in op.outputs]
+        values = (*made, *self.program.sequences, *(c.given for c in self.program.carried))
+        return max(prod(value.shape) for value in values)
 
     @cached_property
     def parts(self) -> Parts:
@@ -87,6 +94,11 @@ class StepProgram:
     def one_step(self) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
         """One step as a function of x, weights and state, which autograd can follow."""
         return one_step(self.program)
+
+    @cached_property
+    def unrolled(self) -> Unrolled:
+        """Any fixed number of steps without a loop, for a compiler."""
+        return unrolled(self.program)
 
     def derived(self, x: bool, weights: tuple[bool, ...]) -> Derived:
         """Forward and backward for the gradients that are wanted."""

@@ -6,7 +6,10 @@ from keyword import iskeyword
 from ostinato.programs.operations import NAMES
 from ostinato.programs.program import Value
 
-RESERVED = frozenset("block rows like special cuts active s n run bool_ inf nan".split())
+RESERVED = frozenset(
+    "block rows like time valid resets steps late last beside special cuts active s n run bool_ inf "
+    "nan".split()
+)
 SUFFIXES = ("_start", "_fresh", "_end", "_all", "_out", "_full", "_on", "_s")
 
 

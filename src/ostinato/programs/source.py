@@ -34,7 +34,7 @@ def runnable(program: Program, keep: Sequence[Value] = (), backwards: bool = Fal
     parts = split(program)
     scans = as_scans(program, parts)
     source = _Source(program, parts, scans, keep, backwards).text()
-    return Runnable(source, _function(source), scans is not None)
+    return Runnable(source, as_function(source), scans is not None)
 
 
 def one_step(program: Program) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
@@ -45,25 +45,31 @@ def one_step(program: Program) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]
     lines = [f"def run({', '.join(names)}):", f"    like = {program.carried[0].given.name}"]
     lines.append("    rows = like.shape[0]")
     for op in program.ops:
-        text, _ = expression(op, _names(op), "rows")
+        text, _ = expression(op, called(op), "rows")
         lines.append(f"    {', '.join(v.name for v in op.outputs)} = {text}")
     handed_on = "".join(f"{c.handed_on.name}, " for c in program.carried)
     lines.append(f"    return {program.outputs[0].name}, ({handed_on})")
-    return _function("\n".join(lines) + "\n")
+    return as_function("\n".join(lines) + "\n")
 
 
-def _function(source: str) -> Callable[..., Any]:
-    space: dict[str, Any] = dict(NAMES) | {
-        "inf": float("inf"),
-        "nan": float("nan"),
-        "bool_": torch.bool,
-    }
+def as_function(source: str, **more: Any) -> Callable[..., Any]:
+    """The function `run` that the source defines; `more` is what it may call besides operations."""
+    space: dict[str, Any] = (
+        dict(NAMES)
+        | more
+        | {
+            "inf": float("inf"),
+            "nan": float("nan"),
+            "bool_": torch.bool,
+        }
+    )
     # Made from names of our own and from numbers alone; a loop over closures takes a third longer.
     exec(compile(source, "<ostinato program>", "exec"), space)  # noqa: S102
     return space["run"]  # type: ignore[no-any-return]
 
 
-def _names(op: Op) -> list[str]:
+def called(op: Op) -> list[str]:
+    """The inputs of an operation, as the source writes them."""
     return [each.name if isinstance(each, Value) else repr(each) for each in op.inputs]
 
 
@@ -158,7 +164,7 @@ class _Source:
             if op.kind == "delay":
                 self._delayed(op)
             else:
-                text, _ = expression(op, _names(op), "rows")
+                text, _ = expression(op, called(op), "rows")
                 self._line(1, f"{', '.join(v.name for v in op.outputs)} = {text}")
 
     def _delayed(self, op: Op) -> None:
@@ -289,7 +295,7 @@ class _Source:
             return
         names = [
             f"{name}_s[s]" if each in reads else name
-            for each, name in zip(op.inputs, _names(op), strict=True)
+            for each, name in zip(op.inputs, called(op), strict=True)
         ]
         text, direct = expression(op, names, "n")
         text = text.replace(".t()", "_t")
