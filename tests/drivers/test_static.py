@@ -9,12 +9,12 @@ import sys
 
 import pytest
 import torch
+from tests.contract.cells import every_cell
 
 from ostinato.cells import GRU, LSTM, SRU, Adapted, Elman, LayerNormLSTM
 from ostinato.drivers import Recurrent, Static, static
 from ostinato.errors import DtypeError, LengthsError, OptionError, ShapeError, StateError
 from ostinato.wrappers import Bidirectional, Stack
-from tests.contract.cells import every_cell
 
 B, T, I, H = 3, 3, 2, 4  # noqa: E741
 
@@ -114,9 +114,9 @@ def test_compiles_once_a_batch_size_and_without_limit(x):
     graphs, backend = counting()
     statics = [Static(Recurrent(GRU(I, H)).double(), T, backend=backend) for _ in range(3)]
     for _ in range(2):
-        for static in statics:
+        for each in statics:
             for batch in range(5):
-                static(x.repeat(2, 1, 1)[:batch])
+                each(x.repeat(2, 1, 1)[:batch])
     assert len(graphs) == 15
     plain, _ = statics[0].layer(x)
     torch.testing.assert_close(statics[0](x)[0], plain)
