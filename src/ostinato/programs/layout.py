@@ -1,5 +1,6 @@
 """How a ragged batch lies in memory while it is walked: no padding, the rows of one step together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,19 +71,40 @@ class Layout:
             cuts,
         )
 
-    def pack(self, values: Tensor) -> Tensor:
-        """`[B, T, …]` → the rows of all steps."""
-        if self.order is None:
-            return values.transpose(0, 1).reshape(self.time * self.batch, *values.shape[2:])
-        return values.reshape(self.batch * self.time, *values.shape[2:]).index_select(0, self.order)
+    # A sequence `[B, T, …]`, read and written a block at a time: no second copy of the whole is made.
 
-    def unpack(self, rows: Tensor) -> Tensor:
-        """The rows of all steps → `[B, T, …]`, zero in the padding."""
-        shape = rows.shape[1:]
+    def source(self, values: Tensor) -> Tensor:
+        """A sequence, made ready for `take`."""
         if self.order is None:
-            return rows.view(self.time, self.batch, *shape).transpose(0, 1)
-        whole = rows.new_zeros(self.batch * self.time, *shape).index_copy(0, self.order, rows)
-        return whole.view(self.batch, self.time, *shape)
+            return values.transpose(0, 1)
+        return values.reshape(self.batch * self.time, *values.shape[2:])
+
+    def take(self, source: Tensor, rows: slice) -> Tensor:
+        """Some packed rows of a source."""
+        if self.order is not None:
+            return source.index_select(0, self.order[rows])
+        batch = max(1, self.batch)
+        steps = source[rows.start // batch : rows.stop // batch]
+        return steps.reshape(rows.stop - rows.start, *source.shape[2:])
+
+    def room(self, like: Tensor, shape: Sequence[int], filled: bool = True) -> Tensor:
+        """Room for a sequence; zero in the padding, and everywhere unless all rows are to be `put`."""
+        size = (self.batch * self.time, *shape)
+        no_padding = self.order is None or self.order.shape[0] == size[0]
+        return like.new_empty(size) if filled and no_padding else like.new_zeros(size)
+
+    def put(self, room: Tensor, rows: slice, values: Tensor) -> None:
+        """Writes some packed rows."""
+        if self.order is None:
+            room[rows] = values
+        else:
+            room.index_copy_(0, self.order[rows], values)
+
+    def whole(self, room: Tensor) -> Tensor:
+        """`[B, T, …]`."""
+        if self.order is None:
+            return room.view(self.time, self.batch, *room.shape[1:]).transpose(0, 1)
+        return room.view(self.batch, self.time, *room.shape[1:])
 
     def sort(self, state: Tensor) -> Tensor:
         """The rows of a state, by falling length."""

@@ -75,30 +75,30 @@ def _forward(
     weights: Sequence[Tensor],
     keep: bool,
 ) -> tuple[Tensor, list[Tensor], list[Any]]:
-    """Outputs, the last state, and what to keep: each chunk's first state, or all blocks' values."""
+    """Outputs, the last state, and what to keep: each chunk's first state, or each block's values."""
     layout = call.layout
-    packed = layout.pack(x)
+    source = layout.source(x)
     at: list[Tensor] = [layout.sort(each) for each in state]
     anew = call.sorted(fresh)
-    outputs = x.new_empty(packed.shape[0], *call.steps.output_shape)
+    outputs = layout.room(x, call.steps.output_shape)
     past: list[Any] = []
     for first, last in call.bounds():
         kept: list[Any] = []
         if call.chunks > 1 and keep:
             # A copy: the state lies in the history of a whole block, which would be kept with it.
             past.append([each.clone() for each in at])
-        at = _walk(call, first, last, packed, at, anew, weights, outputs, kept if keep else None)
+        at = _walk(call, first, last, source, at, anew, weights, outputs, kept if keep else None)
         if call.chunks == 1 and keep:
-            past.append(kept)
+            past += kept
     # A copy, for the caller may change it, and what the backward pass keeps may lie beside it.
-    return layout.unpack(outputs), [layout.unsort(each).clone() for each in at], past
+    return layout.whole(outputs), [layout.unsort(each).clone() for each in at], past
 
 
 def _walk(
     call: _Call,
     first: int,
     last: int,
-    packed: Tensor,
+    source: Tensor,
     at: list[Tensor],
     fresh: Sequence[Tensor | None],
     weights: Sequence[Tensor],
@@ -108,10 +108,10 @@ def _walk(
     """Walks the blocks of one chunk; the state after it."""
     function = (call.steps.inference if kept is None else call.derived.forward).function  # type: ignore[union-attr]
     for rows, block in call.layout.blocks(call.block_steps, first, last):
-        sequences = [packed[rows]] if call.steps.program_reads_x else []
+        sequences = [call.layout.take(source, rows)] if call.steps.program_reads_x else []
         (output,), values, at, _ = function(block, *sequences, *weights, *at, *fresh)
         if outputs is not None:
-            outputs[rows] = output
+            call.layout.put(outputs, rows, output)
         if kept is not None:
             kept.append((rows, block, values))
     return at
@@ -123,38 +123,44 @@ class _Walk(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, x: Tensor, *rest: Tensor) -> Any:
         state, fresh, weights = _cut_up(call, rest)
-        outputs, last, ctx.past = _forward(call, x, state, fresh, weights, keep=True)
+        outputs, last, past = _forward(call, x, state, fresh, weights, keep=True)
+        if call.chunks == 1:
+            ctx.blocks = [(rows, block) for rows, block, _ in past]
+            past = [values for _, _, values in past]
         ctx.call = call
-        ctx.save_for_backward(x, *rest)
+        # Saved tensors are freed once the backward pass has used them, whoever still holds the outputs.
+        ctx.save_for_backward(x, *rest, *(each for part in past for each in part))
         return (outputs, *last)
 
     @staticmethod
     def backward(ctx: Any, d_outputs: Tensor, *d_last: Tensor) -> Any:
         call, (x, *rest) = ctx.call, ctx.saved_tensors
+        given = len(ctx.needs_input_grad) - 2
+        rest, past = rest[:given], rest[given:]
         if torch.is_grad_enabled():
             return None, *_for_second_derivatives(call, x, rest, (d_outputs, *d_last))
         layout, derived = call.layout, call.derived
         _, fresh, weights = _cut_up(call, rest)
         at = [layout.sort(each) for each in d_last]
         d_fresh = [None if each is None else torch.zeros_like(each) for each in call.sorted(fresh)]
-        d_packed = layout.pack(d_outputs)
+        source = layout.source(d_outputs)
         wanted = ctx.needs_input_grad[1]
-        d_x = x.new_zeros(d_packed.shape[0], *x.shape[2:]) if wanted else None
+        d_x = layout.room(x, x.shape[2:], bool(derived.program.outputs)) if wanted else None
         sums: list[Tensor | None] = [None] * sum(len(v) for _, v in derived.backward.program.sums)
-        for rows, block, values in _blocks_from_the_end(ctx, call, x, fresh, weights):
-            given = [d_packed[rows]] if derived.reads_output_gradient else []
+        for rows, block, values in _blocks_from_the_end(ctx, call, x, fresh, weights, past):
+            d_output = [layout.take(source, rows)] if derived.reads_output_gradient else []
             known = [weights[i] for i in derived.weights]
             outputs, _, at, parts = derived.run.function(
-                block.turned(), *given, *values, *known, *at, *d_fresh
+                block.turned(), *d_output, *values, *known, *at, *d_fresh
             )
             if d_x is not None and outputs:
-                d_x[rows] = outputs[0]
+                layout.put(d_x, rows, outputs[0])
             sums = [b if a is None else a.add_(b) for a, b in zip(sums, parts, strict=True)]
         d_state = [layout.unsort(each) for each in at]
         d_weights = derived.by_weight(weights, sums)
         return (
             None,
-            None if d_x is None else layout.unpack(d_x),
+            None if d_x is None else layout.whole(d_x),
             *d_state,
             *(layout.unsort(each) for each in d_fresh if each is not None),
             *d_weights,
@@ -171,18 +177,25 @@ def _cut_up(
 
 
 def _blocks_from_the_end(
-    ctx: Any, call: _Call, x: Tensor, fresh: Sequence[Tensor], weights: Sequence[Tensor]
+    ctx: Any,
+    call: _Call,
+    x: Tensor,
+    fresh: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    past: Sequence[Tensor],
 ) -> Iterator[tuple[slice, Block, list[Tensor]]]:
     """The forward pass's blocks and values, last first; walked again where states alone were kept."""
     if call.chunks == 1:
-        for chunk in reversed(ctx.past):
-            yield from reversed(chunk)
+        size = len(call.derived.kept)  # type: ignore[union-attr]
+        for number, (rows, block) in reversed(list(enumerate(ctx.blocks))):
+            yield rows, block, list(past[number * size : (number + 1) * size])
         return
-    packed = call.layout.pack(x)
+    source = call.layout.source(x)
     anew = call.sorted(fresh)
-    for (first, last), at in zip(reversed(call.bounds()), reversed(ctx.past), strict=True):
+    for number, (first, last) in reversed(list(enumerate(call.bounds()))):
+        at = list(past[number * call.fields : (number + 1) * call.fields])
         kept: list[Any] = []
-        _walk(call, first, last, packed, at, anew, weights, None, kept)
+        _walk(call, first, last, source, at, anew, weights, None, kept)
         while kept:
             yield kept.pop()
 
@@ -196,24 +209,29 @@ def _for_second_derivatives(
     at = [layout.sort(each) for each in state]
     anew = [layout.sort(each) for each in fresh]
     outputs = []
-    packed = layout.pack(x)
+    source = layout.source(x)
     for rows, block in layout.blocks(1):
         count = rows.stop - rows.start
         now = [each[:count] for each in at]
         if block.cut is not None:
             mask = block.cut
             now = [torch.where(beside(mask, a), b[:count], a) for a, b in zip(now, anew, strict=True)]
-        sequences = [packed[rows]] if call.steps.program_reads_x else []
+        sequences = [layout.take(source, rows)] if call.steps.program_reads_x else []
         output, stepped = call.steps.one_step(*sequences, *weights, *now)
         at = [torch.cat([new, old[count:]]) for new, old in zip(stepped, at, strict=True)]
         outputs.append(output)
-    whole = layout.unpack(torch.cat(outputs)) if outputs else x.new_zeros(given[0].shape)
+    room = layout.room(x, given[0].shape[2:])
+    if outputs:
+        made = torch.cat(outputs)
+        room = made if layout.order is None else room.index_copy(0, layout.order, made)
     inputs = [each for each in (x, *rest) if each.requires_grad]
     results = [
-        (a, b) for a, b in zip((whole, *map(layout.unsort, at)), given, strict=True) if a.requires_grad
+        (a, b)
+        for a, b in zip((layout.whole(room), *map(layout.unsort, at)), given, strict=True)
+        if a.requires_grad
     ]
-    made = torch.autograd.grad(
+    gradients = torch.autograd.grad(
         [a for a, _ in results], inputs, [b for _, b in results], create_graph=True, allow_unused=True
     )
-    left = list(made)
+    left = list(gradients)
     return [left.pop(0) if each.requires_grad else None for each in (x, *rest)]
