@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.cells import CELLS
-from ostinato.cells.cell import named
+from ostinato.cells.checks import named
 from ostinato.drivers import Recurrent
 from tests.contract.cells import CASES, every_cell
 

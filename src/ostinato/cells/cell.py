@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ostinato.errors import ShapeError
+from ostinato.cells.checks import check_input, check_size, check_state
 
 CellState = Any
 """A named tuple of tensors `[B, …]`; each cell declares its own as `Cell.State`."""
@@ -63,8 +63,11 @@ class Cell(nn.Module):
         raise NotImplementedError
 
     def initial_state(self, batch: int) -> CellState:
-        """The state before the first step: zeros, on the device and in the dtype of the weights."""
-        weight = next(self.parameters())
+        """The state before the first step: zeros, on the device and in the dtype of the weights.
+
+        A cell without weights starts on the CPU in torch's default dtype.
+        """
+        weight = next(self.parameters(), torch.empty(0))
         return self.State(*(weight.new_zeros(batch, *shape) for shape in self.state_shapes))
 
     def step(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
@@ -73,31 +76,15 @@ class Cell(nn.Module):
 
     def forward(self, x: Tensor, state: CellState | None = None) -> tuple[Tensor, CellState]:
         """One checked step, from the initial state unless one is given."""
-        if x.dim() != 1 + len(self.input_shape) or tuple(x.shape[1:]) != self.input_shape:
-            raise ShapeError(
-                f"{type(self).__name__}: one step takes x_t of shape {named(self, 'B')}, got "
-                f"{list(x.shape)}. For a whole sequence {named(self, 'B', 'T')} wrap the cell in "
-                "Recurrent."
-            )
-        return self.step(x, self.initial_state(x.shape[0]) if state is None else state)
+        check_input(self, x, "B")
+        if state is None:
+            state = self.initial_state(x.shape[0])
+        else:
+            check_state(self, state, x.shape[0])
+        return self.step(x, state)
 
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}"
-
-
-def check_size(cell: Cell, name: str, size: object) -> None:
-    """Raises ShapeError unless a width is a whole number of at least 1."""
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ShapeError(
-            f"{type(cell).__name__}: {name} must be a whole number of at least 1, got {size!r}."
-        )
-
-
-def named(cell: Cell, *axes: str) -> str:
-    """The shape of a cell's input in words: `[B, T, I=3]`."""
-    widths = cell.input_shape
-    own = [f"I={widths[0]}"] if len(widths) == 1 else [str(width) for width in widths]
-    return f"[{', '.join([*axes, *own])}]"
 
 
 def weight(*shape: int) -> nn.Parameter:

@@ -3,7 +3,8 @@
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import conv2d
 
-from ostinato.cells.cell import Cell, check_size, weight
+from ostinato.cells.cell import Cell, weight
+from ostinato.cells.checks import check_size
 from ostinato.cells.lstm import LSTMState
 from ostinato.errors import OptionError
 

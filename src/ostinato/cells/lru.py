@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, cos, exp, nn, sin
 
-from ostinato.cells.cell import Cell, check_size, glorot_, weight
+from ostinato.cells.cell import Cell, glorot_, weight
+from ostinato.cells.checks import check_size
 from ostinato.errors import OptionError
 
 

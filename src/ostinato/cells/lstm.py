@@ -5,7 +5,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from ostinato.cells.activations import Activation, activate, check_activation
-from ostinato.cells.cell import Cell, check_size, glorot_, weight
+from ostinato.cells.cell import Cell, glorot_, weight
+from ostinato.cells.checks import check_size
 from ostinato.errors import OptionError
 
 

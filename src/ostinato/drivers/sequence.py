@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from ostinato.cells import Cell
-from ostinato.cells.cell import CellState, named
-from ostinato.errors import DeviceError, DtypeError, LengthsError, ShapeError, StateError
+from ostinato.cells.cell import CellState
+from ostinato.cells.checks import check_input, check_state
+from ostinato.errors import LengthsError
 
 
 def check_sequence(
@@ -17,19 +18,13 @@ def check_sequence(
 ) -> None:
     """Raises, in words, unless the tensors fit each other and the cell.
 
-    ShapeError for x; DtypeError and DeviceError where x and the weights differ; StateError for a state
-    of another shape or cell; LengthsError for lengths and resets.
+    ShapeError for x; StateError for a state of another shape or cell; DtypeError and DeviceError where
+    x or the state differ from the weights; LengthsError for lengths and resets.
     """
-    name = type(cell).__name__
-    if x.dim() != 2 + len(cell.input_shape) or tuple(x.shape[2:]) != cell.input_shape:
-        raise ShapeError(
-            f"{name}: expected x of shape {named(cell, 'B', 'T')}, got {list(x.shape)}. "
-            "Sequences are batch-first: batch, time, features."
-        )
-    _check_kind(name, x, next(cell.parameters(), None))
+    check_input(cell, x, "B", "T")
     if state is not None:
-        _check_state(cell, state, x.shape[0])
-    check_marks(name, x, lengths, resets)
+        check_state(cell, state, x.shape[0])
+    check_marks(type(cell).__name__, x, lengths, resets)
 
 
 def check_marks(name: str, x: Tensor, lengths: Tensor | None, resets: Tensor | None) -> None:
@@ -41,37 +36,6 @@ def check_marks(name: str, x: Tensor, lengths: Tensor | None, resets: Tensor | N
             f"{name}: expected resets as bool of shape [B={x.shape[0]}, T={x.shape[1]}], got "
             f"{resets.dtype} of shape {list(resets.shape)}."
         )
-
-
-def _check_kind(name: str, x: Tensor, weight: Tensor | None) -> None:
-    if weight is None:
-        return
-    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-        raise DtypeError(
-            f"{name}: expected x in {weight.dtype}, as the weights are; got {x.dtype}. Convert one of "
-            f"them: x.to({weight.dtype}), or the layer's .to({x.dtype})."
-        )
-    if x.device != weight.device:
-        raise DeviceError(
-            f"{name}: expected x on {weight.device}, where the weights are; got {x.device}. Move one "
-            f'of them: x.to("{weight.device}"), or the layer\'s .to("{x.device}").'
-        )
-
-
-def _check_state(cell: Cell, state: CellState, batch: int) -> None:
-    name, kind = type(cell).__name__, cell.State
-    if not isinstance(state, kind):
-        raise StateError(
-            f"{name}: expected a state of type {kind.__name__}, got {type(state).__name__}. "
-            f"Begin with layer.cell.initial_state({batch}), or hand on the state of an earlier call."
-        )
-    for field, shape in zip(kind._fields, cell.state_shapes, strict=True):  # type: ignore[attr-defined]
-        tensor = getattr(state, field)
-        if tuple(tensor.shape) != (batch, *shape):
-            raise StateError(
-                f"{name}: expected {kind.__name__}.{field} of shape {[batch, *shape]}, got "
-                f"{list(tensor.shape)}. A state goes with one batch size and one cell."
-            )
 
 
 def _check_lengths(name: str, lengths: Tensor, batch: int, time: int) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ostinato.cells.cell import CellState
-from ostinato.errors import OstinatoError
+from ostinato.errors import OptionError, StateError
 
 
 class BothStates(NamedTuple):
@@ -42,12 +42,12 @@ class Bidirectional(nn.Module):
     ):
         super().__init__()
         if forward is backward:
-            raise OstinatoError(
+            raise OptionError(
                 "Bidirectional: expected two layers, got the same object twice, so both directions "
                 "would share their weights. Make a second one."
             )
         if getattr(forward, "reverse", False) or not getattr(backward, "reverse", True):
-            raise OstinatoError(
+            raise OptionError(
                 "Bidirectional: expected the first layer to run forwards and the second with "
                 "reverse=True."
             )
@@ -64,7 +64,12 @@ class Bidirectional(nn.Module):
         lengths: Tensor | None = None,
         resets: Tensor | None = None,
     ) -> tuple[Tensor, BothStates]:
-        first, second = (None, None) if state is None else state
+        if state is not None and not isinstance(state, BothStates):
+            raise StateError(
+                f"Bidirectional: expected a state of type BothStates(forward, backward), got "
+                f"{type(state).__name__}. Hand on the state of an earlier call."
+            )
+        first, second = state or (None, None)
         ahead, first = self.forward_layer(x, first, lengths=lengths, resets=resets)
         behind, second = self.backward_layer(x, second, lengths=lengths, resets=resets)
         return self.merge(ahead, behind), BothStates(first, second)

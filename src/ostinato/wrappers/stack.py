@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ostinato.cells.cell import CellState
-from ostinato.errors import OstinatoError
+from ostinato.errors import OptionError, StateError
 
 
 class Stack(nn.Module):
@@ -18,9 +18,9 @@ class Stack(nn.Module):
     def __init__(self, layers: Sequence[nn.Module], dropout: float = 0.0):
         super().__init__()
         if not layers:
-            raise OstinatoError("Stack: expected at least one layer, got none.")
+            raise OptionError("Stack: expected at least one layer, got none.")
         if not 0 <= dropout < 1:
-            raise OstinatoError(
+            raise OptionError(
                 f"Stack: dropout is the probability to drop, at least 0 and below 1; got {dropout}."
             )
         self.layers = nn.ModuleList(layers)
@@ -40,7 +40,7 @@ class Stack(nn.Module):
     ) -> tuple[Tensor, tuple[CellState, ...]]:
         states = [None] * len(self.layers) if state is None else list(state)
         if len(states) != len(self.layers):
-            raise OstinatoError(
+            raise StateError(
                 f"Stack: expected one state a layer ({len(self.layers)}), got {len(states)}."
             )
         for index, layer in enumerate(self.layers):
