@@ -185,6 +185,7 @@ RULES |= {
     "tanh": _from_output("dtanh"),
     "relu": _from_output("drelu"),
     "clamp": _from_input("dclamp"),
+    "hardtanh": _from_input("dhardtanh"),
     "hardsigmoid": _from_input("dhardsigmoid"),
     "softplus": _from_input("dsoftplus"),
     "elu": _from_input("delu"),

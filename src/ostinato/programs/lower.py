@@ -289,10 +289,13 @@ def _square(build: Builder, call: Call, a: Value) -> Value:
     return build.mul(a, a)
 
 
-@_rule(aten.clamp, aten.hardtanh)
+@_rule(aten.hardtanh)
+def _hardtanh(build: Builder, call: Call, a: Value, low: float = -1, high: float = 1) -> Value:
+    return build.map("hardtanh", a, low=float(low), high=float(high))
+
+
+@_rule(aten.clamp)
 def _clamp(build: Builder, call: Call, a: Value, low: Any = None, high: Any = None) -> Value:
-    if call.function.overloadpacket is aten.hardtanh:
-        low, high = -1.0 if low is None else low, 1.0 if high is None else high
     if isinstance(low, Value) or isinstance(high, Value):
         raise Untraceable("the limits have to be numbers")
     low, high = -math.inf if low is None else float(low), math.inf if high is None else float(high)
@@ -324,6 +327,11 @@ def _elu(
     build: Builder, call: Call, a: Value, alpha: float = 1, scale: float = 1, input_scale: float = 1
 ) -> Value:
     return build.map("elu", a, alpha=alpha, scale=scale, input_scale=input_scale)
+
+
+@_rule(aten.celu)
+def _celu(build: Builder, call: Call, a: Value, alpha: float = 1) -> Value:
+    return _elu(build, call, a, alpha, 1, 1 / alpha)
 
 
 @_rule(aten.gelu)

@@ -10,7 +10,7 @@ RESERVED = frozenset(
     "block rows like time valid resets steps late last beside special cuts active s n run bool_ inf "
     "nan".split()
 )
-SUFFIXES = ("_start", "_fresh", "_end", "_all", "_out", "_full", "_on", "_s")
+SUFFIXES = ("_start", "_fresh", "_end", "_all", "_out", "_full", "_on", "_s", "_t")
 
 
 class Namer:
@@ -18,17 +18,23 @@ class Namer:
 
     def __init__(self, known: Iterable[Value] = ()) -> None:
         """A namer that avoids the names of known values."""
-        self.taken: dict[str, int] = {}
-        for value in known:
-            self.taken[value.name] = max(1, self.taken.get(value.name, 0))
-            if value.name[0] == "t" and value.name[1:].isdigit():
-                self.taken["t"] = max(int(value.name[1:]) + 1, self.taken.get("t", 0))
+        self.taken = {value.name for value in known}
+        self.next: dict[str, int] = {}
 
     def __call__(self, wish: str = "t") -> str:
         wish = "".join(c if c.isalnum() else "_" for c in wish)
-        numbered = wish[0] == "t" and wish[1:].isdigit()
-        if wish in RESERVED or wish in NAMES or iskeyword(wish) or wish.endswith(SUFFIXES) or numbered:
+        if not wish.isidentifier():
+            wish = f"w_{wish}"
+        if wish in RESERVED or wish in NAMES or iskeyword(wish) or wish.endswith(SUFFIXES):
             wish += "_"
-        count = self.taken.get(wish, 0)
-        self.taken[wish] = count + 1
-        return f"{wish}{count}" if wish == "t" else f"{wish}_{count}" if count else wish
+        count = self.next.get(wish, 0)
+        # A weight may be called what the second of two namesakes would be.
+        while (name := _numbered(wish, count)) in self.taken:
+            count += 1
+        self.next[wish] = count + 1
+        self.taken.add(name)
+        return name
+
+
+def _numbered(wish: str, count: int) -> str:
+    return f"{wish}{count}" if wish == "t" else f"{wish}_{count}" if count else wish

@@ -150,6 +150,9 @@ NAMES: dict[str, Any] = {
     "dtanh": aten.tanh_backward.default,
     "drelu": lambda g, y: aten.threshold_backward(g, y, 0),
     "dclamp": _dclamp,
+    "hardtanh": lambda a, low, high: functional.hardtanh(a, low, high),
+    # At the limits themselves it is flat, unlike clamp.
+    "dhardtanh": lambda g, a, low, high: aten.hardtanh_backward(g, a, low, high),
     "dhardsigmoid": aten.hardsigmoid_backward.default,
     "dsoftplus": lambda g, a, beta, threshold: aten.softplus_backward(g, a, beta, threshold),
     "delu": lambda g, a, alpha, scale, input_scale: aten.elu_backward(

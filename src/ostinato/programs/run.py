@@ -155,7 +155,8 @@ class _Walk(torch.autograd.Function):
             )
             if d_x is not None and outputs:
                 layout.put(d_x, rows, outputs[0])
-            sums = [b if a is None else a.add_(b) for a, b in zip(sums, parts, strict=True)]
+            # Not in place: two weights may share one sum, and a sum of one row is that row itself.
+            sums = [b if a is None else a + b for a, b in zip(sums, parts, strict=True)]
         d_state = [layout.unsort(each) for each in at]
         d_weights = derived.by_weight(weights, sums)
         return (
