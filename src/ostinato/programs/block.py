@@ -176,9 +176,13 @@ class Block:
         if self.cut is not None:
             a, b = self._cut_off(a.expand_as(out), b.expand_as(out), fresh)
         if self.even:
-            shape = (len(self.active), self.batch, *out.shape[1:])
-            a, b = (each.view(shape) if each.shape == out.shape else each for each in (a, b))
-            scan(a, b, start, out.view(shape), self.backwards)
+            steps = (len(self.active), self.batch)
+            # A coefficient with an axis less is a weight's, and the same at all steps.
+            a, b = (
+                each.view(*steps, *each.shape[1:]) if each.dim() == out.dim() else each
+                for each in (a, b)
+            )
+            scan(a, b, start, out.view(*steps, *out.shape[1:]), self.backwards)
         else:
             full = self.own(start)
             a_s, b_s, out_s = (self.steps(each.expand_as(out)) for each in (a, b, out))

@@ -129,6 +129,8 @@ def divide_products(program: Program) -> Program:
 
 def join_products(program: Program) -> Program:
     """Walked products of the same value with several weights become one product, cut afterwards."""
+    # Work on weights comes first, so that the first product can be joined with a later one's weight.
+    program = program.with_ops(sorted(program.ops, key=lambda op: op.output.rows))
     groups: dict[Value, list[Op]] = {}
     for op in split(program).walk:
         if op.kind == "product" and isinstance(op.inputs[0], Value):
