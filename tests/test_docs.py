@@ -1,27 +1,39 @@
 """The documentation is true: its code runs, its commands and files exist, both languages agree."""
 
+import inspect
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from ostinato.cells import CELLS
+from ostinato.kernels import ROWS
+from ostinato.programs.lower import RULES
 from ostinato.training import recipe_names
+from tests.pages import (
+    PAGES,
+    ROOT,
+    blocks,
+    examples,
+    printed,
+    shown,
+    walked,
+    without_lines_of_others,
+)
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def blocks(page, language):
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
-
-
 @every_page
-def test_python_runs(page):
-    for block in blocks(page, "python"):
-        exec(compile(block, str(page), "exec"), {})
+def test_python_runs_and_prints_what_the_page_says(page):
+    for code, said in examples(page):
+        output = printed(code, page)
+        if said is not None:
+            expected, got = (
+                without_lines_of_others(each, code) for each in (said, shown(output, said))
+            )
+            assert got == expected, "renew the page: python -m tests.pages"
 
 
 @every_page
@@ -51,12 +63,63 @@ def test_both_languages_have_the_same_code_and_tables():
         assert found[0] == found[1] > 0, pattern
 
 
+def rooms():
+    found = [path.name for path in (ROOT / "src/ostinato").iterdir() if any(path.glob("*.py"))]
+    assert len(found) > 8
+    return found
+
+
 def test_the_readme_shows_every_room():
     tree = (ROOT / "README.md").read_text()
-    rooms = [path.name for path in (ROOT / "src/ostinato").iterdir() if (path / "__init__.py").exists()]
-    assert len(rooms) > 6
-    for room in rooms:
+    for room in rooms():
         assert re.search(rf"^ *{room}/ ", tree, re.MULTILINE), room
+
+
+def test_the_arrows_between_rooms_point_one_way():
+    """As the one line in CONTRIBUTING says."""
+    (line,) = re.findall(r"^(cli →.*)$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    groups = [re.findall(r"\w+", group) for group in line.split("→")]
+    rank = {room: place for place, group in enumerate(groups) for room in group}
+    assert set(rank) == {*rooms()} - {"recipes"}
+    for room in rank:
+        for file in (ROOT / "src/ostinato" / room).glob("*.py"):
+            for other in re.findall(r"^ *from ostinato\.(\w+)", file.read_text(), re.MULTILINE):
+                assert rank.get(other, len(rank)) >= rank[room], f"{file.name} imports {other}"
+
+
+def test_the_index_leads_to_every_room_and_every_page():
+    index = (ROOT / "docs/README.md").read_text()
+    for room in rooms():
+        assert re.search(rf"^\| \[.*\]\(\w+\.md\) \| .*`{room}`", index, re.MULTILINE), room
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "README.md" or f"]({page.name})" in index, page.name
+
+
+def table(page, columns):
+    """The rows of the tables with so many columns."""
+    rows = re.findall(r"^\|(.*)\|$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+    cells = [[cell.strip() for cell in row.split("|")] for row in rows]
+    return [row for row in cells if len(row) == columns]
+
+
+def test_the_table_of_cells_is_that_of_the_library():
+    rows = {row[0].strip("`"): row[1:] for row in table("cells.md", 6) if row[0].startswith("`")}
+    assert set(rows) == set(CELLS)
+    for name, (kind, _, _, options, left) in rows.items():
+        assert kind == f"`{CELLS[name].__name__}`"
+        given = list(inspect.signature(CELLS[name]).parameters)
+        assert re.findall(r"`(\w+)`", options) == given[4 if name == "conv_lstm" else 2 :], name
+        assert left == walked(name), f"{name}: renew the page: python -m tests.pages"
+
+
+def test_the_operation_set_is_that_of_the_programs():
+    named = [name for row in table("programs.md", 3) for name in re.findall(r"`(\w+)`", row[1])]
+    assert len(named) == len(set(named))
+    assert set(named) == {packet.__name__ for packet in RULES}
+
+
+def test_the_table_of_rows_is_that_of_the_kernels():
+    assert [row[0].strip("`") for row in table("kernels.md", 3)[2:]] == [row.name for row in ROWS]
 
 
 def test_figures_in_the_readme_are_those_of_the_record():
