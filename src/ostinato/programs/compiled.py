@@ -35,20 +35,17 @@ class Derived:
     reads_output_gradient: bool
     weights: tuple[int, ...]
     """which of the forward program's weights it reads"""
+    forward_weights: tuple[Value, ...]
 
-    def by_weight(
-        self, weights: Sequence[Tensor], sums: Sequence[Tensor | None]
-    ) -> list[Tensor | None]:
-        """The gradient of each weight; None where nobody wants it."""
+    def by_weight(self, sums: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """The gradient of each of the forward program's weights; None where nobody wants it."""
         gradients: dict[Value, Tensor | None] = {}
         left = list(sums)
         for weight, values in self.backward.program.sums:
             for part in (left.pop(0) for _ in values):
                 known = gradients.get(weight)
                 gradients[weight] = part if known is None or part is None else known + part
-        return [gradients.get(value) for value, _ in zip(self.order, weights, strict=True)]
-
-    order: tuple[Value, ...] = ()
+        return [gradients.get(value) for value in self.forward_weights]
 
 
 @dataclass(eq=False)
@@ -128,6 +125,9 @@ class StepProgram:
         return self._derived[key]
 
 
+MOST = 256
+"""Kinds of cells whose programs are kept; the oldest goes first."""
+
 _KNOWN: dict[Hashable, StepProgram | Untraceable] = {}
 
 
@@ -144,6 +144,8 @@ def step_program(cell: Cell) -> StepProgram:
         except Untraceable as reason:
             known = reason
         _KNOWN[key] = known
+        if len(_KNOWN) > MOST:
+            del _KNOWN[next(iter(_KNOWN))]
     if isinstance(known, Untraceable):
         raise known.with_traceback(None)
     return known

@@ -158,7 +158,7 @@ class _Walk(torch.autograd.Function):
             # Not in place: two weights may share one sum, and a sum of one row is that row itself.
             sums = [b if a is None else a + b for a, b in zip(sums, parts, strict=True)]
         d_state = [layout.unsort(each) for each in at]
-        d_weights = derived.by_weight(weights, sums)
+        d_weights = derived.by_weight(sums)
         return (
             None,
             None if d_x is None else layout.whole(d_x),
