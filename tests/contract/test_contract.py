@@ -1,4 +1,4 @@
-"""The promises of every cell, on every row that can run it. Only the reference row exists so far."""
+"""The promises of every cell, with the row that "auto" takes; `test_rows.py` compares the rows."""
 
 import copy
 import math
