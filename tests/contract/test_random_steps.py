@@ -80,6 +80,9 @@ BINARY = {
     "where-greater": lambda a, b: torch.where(a > b, a, b * 0.5),
     "where-positive": lambda a, b: torch.where(a >= 0, b, 0.0),
     "where-below": lambda a, b: torch.where(a < 0.1, 1.0, b),
+    "half-masked": lambda a, b: torch.where((a > b)[:, 1:2].expand(-1, W), a, b),
+    "mask-joined": lambda a, b: torch.where(torch.cat([a > b, a < 0], -1)[:, 2:6], a, b),
+    "counted": lambda a, b: a + (b > 0) + (a <= b),
     "masked": lambda a, b: a * (b <= 0.2),
     "first-of-each": lambda a, b: torch.cat([a[..., :2], b[..., 2:]], -1),
     "by-the-first": lambda a, b: a * b[..., :1],
@@ -217,7 +220,7 @@ CALLS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=500)
 @given(recipe=recipes(), options=CALLS, small=st.booleans(), seed=st.integers(0, 99))
 def test_random_steps_run_as_programs(recipe, options, small, seed):
     if small:

@@ -151,7 +151,7 @@ def derive(program: Program, sequences: Iterable[Value], weights: Iterable[Value
 Rule = Callable[[_Gradients, Builder, Op, Value], None]
 RULES: dict[str, Rule] = {}
 
-DEAD = frozenset({"sign", "gt", "ge", "lt", "le", "eq", "ne", "full"})
+DEAD = frozenset({"sign", "gt", "ge", "lt", "le", "eq", "ne", "number", "full"})
 """Nothing flows back through these."""
 
 

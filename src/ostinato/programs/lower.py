@@ -84,6 +84,7 @@ class _Lowering:
             if ref is not None
         }
         self.fields = fields
+        self.masks: set[Value] = set()
 
     def run(self) -> Lowered:
         recording, build = self.recording, self.build
@@ -129,20 +130,47 @@ class _Lowering:
         spread = any(isinstance(shape, tuple) and Batch() in shape for shape in call.shapes)
         if call.function._schema.is_mutable:
             raise Untraceable(f"{call.line} changes a tensor in place ({call.function})")
+        if torch.Tag.nondeterministic_seeded in call.function.tags:
+            raise Untraceable(f"{call.function} at {call.line} draws random numbers")
         if not of_rows and not spread:
             self._work(call)
             return
         rule = RULES.get(call.function.overloadpacket)
         if rule is None:
             raise Untraceable(f"{call.function} at {call.line} is not in the set of operations")
-        args = [self._argument(each) for each in call.args]
-        kwargs = {key: self._argument(each) for key, each in call.kwargs.items()}
         try:
+            self._check(call)
+            args = [self._argument(each) for each in call.args]
+            kwargs = {key: self._argument(each) for key, each in call.kwargs.items()}
+            if call.function.overloadpacket not in TAKE_MASKS:
+                args = [self._as_number(each) for each in args]
             out = rule(self.build, call, *args, **kwargs)
         except Untraceable as reason:
             raise Untraceable(f"{call.function} at {call.line}: {reason}") from None
         outs = out if isinstance(out, list | tuple) else [out]
         self.values |= dict(zip(refs, outs, strict=False))
+        self.masks.update(v for v, kind in zip(outs, call.dtypes, strict=False) if kind == torch.bool)
+
+    def _check(self, call: Call) -> None:
+        """A row's numbers are of the weights' kind, or masks; the batch is the first axis alone."""
+        packet = call.function.overloadpacket
+        if any(Batch() in shape[1:] for shape in call.shapes):
+            raise Untraceable("the batch has to stay the first axis")
+        if packet is not aten.slice and Batch() in (*call.args, *call.kwargs.values()):
+            raise Untraceable("the batch size is computed with, as a number")
+        kinds = {each for each in call.dtypes if each is not None}
+        if torch.bool in kinds and packet not in MAKE_MASKS:
+            raise Untraceable("of masks, only comparisons are in the set")
+        if kinds - {torch.bool, self.recording.dtype}:
+            raise Untraceable("numbers of another kind than the weights'")
+
+    def _as_number(self, value: Any) -> Any:
+        """A mask that is computed with is 1 or 0."""
+        if isinstance(value, list):
+            return [self._as_number(each) for each in value]
+        if isinstance(value, Value) and value in self.masks:
+            return self.build.map("number", value)
+        return value
 
     def _argument(self, value: Any) -> Any:
         if isinstance(value, Ref):
@@ -152,6 +180,9 @@ class _Lowering:
         return value
 
     def _work(self, call: Call) -> None:
+        if None in call.dtypes:
+            # It would be remembered, and the weight would change.
+            raise Untraceable(f"{call.function} at {call.line} reads a number out of a weight")
         outputs = []
         for ref, shape in zip(call.outputs, call.shapes, strict=True):
             value = None
@@ -239,6 +270,16 @@ for _name in (
     "hardsigmoid maximum minimum gt ge lt le eq ne"
 ).split():
     RULES[getattr(aten, _name)] = _elementwise(_name)
+
+
+COMPARISONS = frozenset((aten.gt, aten.ge, aten.lt, aten.le, aten.eq, aten.ne))
+MASK_VIEWS = frozenset((
+    aten.view, aten._unsafe_view, aten.reshape, aten.unsqueeze, aten.squeeze, aten.expand, aten.slice,
+    aten.select, aten.split, aten.split_with_sizes, aten.unbind, aten.cat, aten.stack, aten.permute,
+    aten.transpose, aten.t, aten.clone, aten.alias,
+))  # fmt: skip
+TAKE_MASKS = MASK_VIEWS | {aten.where}
+MAKE_MASKS = MASK_VIEWS | COMPARISONS
 
 
 @_rule(aten.add)

@@ -80,6 +80,7 @@ SPECIAL: dict[str, Special] = {
     "dstandardise": lambda op, n, r: (f"dstandardise({', '.join(n)}, {_last(op)})", False),
     "power": lambda op, n, r: (f"power({n[0]}, {op.options['exponent']!r})", False),
     "clamp": lambda op, n, r: (f"clamp({n[0]}, {op.options['low']!r}, {op.options['high']!r})", True),
+    "number": lambda op, n, r: (f"{n[0]}.to(like.dtype)", False),
     "copy": lambda op, n, r: (f"{n[0]}.clone()", False),
 }
 

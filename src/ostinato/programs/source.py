@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ostinato.programs.builder import VIEWS
 from ostinato.programs.fuse import fused
 from ostinato.programs.operations import DIRECT, NAMES, expression
 from ostinato.programs.program import Carried, Op, Program, Value, in_order, producers, uses
@@ -225,7 +226,7 @@ class _Source:
         for value in sorted((outside & made) - set(where), key=repr):
             where[value] = f"{value.name}_out"
             sizes = "".join(f", {size}" for size in value.shape)
-            kind = ", dtype=bool_" if self.made_by[value].kind in MASKS else ""
+            kind = ", dtype=bool_" if self._mask(value) else ""
             self._line(1, f"{value.name}_all = block.buffer(like{sizes}{kind})")
             self._line(1, f"{value.name}_out = block.steps({value.name}_all)")
         ops = fused(walk, {*where, *(each.handed_on for each in walked)})
@@ -259,6 +260,13 @@ class _Source:
         self._seen()
         for value in sorted(set(where) - {c.handed_on for c in walked} - self.scattered, key=repr):
             self._line(1, f"{value.name} = {value.name}_all")
+
+    def _mask(self, value: Value) -> bool:
+        """Whether it holds True and False, as a comparison or a view of one does."""
+        op = self.made_by.get(value)
+        if op is None:
+            return False
+        return op.kind in MASKS or (op.kind in VIEWS and any(map(self._mask, op.values)))
 
     def _in_place_of_cats(self, ops: list[Op], where: dict[Value, str]) -> list[Op]:
         """What is put side by side is written there at once, where torch can do so."""

@@ -45,6 +45,8 @@ class Call:
     shapes: tuple[tuple[Any, ...], ...]
     """of the outputs; () for what is no tensor"""
     line: str
+    dtypes: tuple[torch.dtype | None, ...]
+    """of the outputs; None for what is no tensor"""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Recording:
     row_shapes: tuple[tuple[Any, ...], ...]
     """of x and of each field of the state, the batch first"""
     weight_shapes: dict[Ref, tuple[int, ...]]
+    dtype: torch.dtype
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -79,6 +82,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
+class _Watch(_Recorder):
+    """Finds what the operations alone do not show: that autograd was told to look away."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if not torch.is_grad_enabled():
+            raise Untraceable(f"{func} at {_line()} is hidden from autograd; leave that to the driver")
+        return func(*args, **(kwargs or {}))
+
+
 def record(cell: Cell) -> Recording:
     """Records one step of a cell.
 
@@ -89,6 +101,7 @@ def record(cell: Cell) -> Recording:
     if [call.function for call in first.calls] != [call.function for call in second.calls]:
         raise Untraceable("the step calls other operations for another batch size")
     calls = tuple(_same(a, b) for a, b in zip(first.calls, second.calls, strict=True))
+    _check_gradients(cell)
     return Recording(
         first.x,
         first.state,
@@ -99,13 +112,18 @@ def record(cell: Cell) -> Recording:
         first.next_state,
         first.row_shapes,
         first.weight_shapes,
+        first.dtype,
     )
 
 
+def _inputs(cell: Cell, batch: int, wanting: bool) -> tuple[Tensor, Any]:
+    zero = next(cell.parameters(), torch.empty(0)).new_zeros(()).requires_grad_(wanting)
+    x = zero.expand(batch, *cell.input_shape).clone()
+    return x, cell.State(*(zero.expand(batch, *shape).clone() for shape in cell.state_shapes))
+
+
 def _record(cell: Cell, batch: int) -> Recording:
-    weight = next(cell.parameters(), torch.empty(0))
-    x = weight.new_zeros(batch, *cell.input_shape).requires_grad_(False)
-    given = cell.State(*(weight.new_zeros(batch, *shape) for shape in cell.state_shapes))
+    x, given = _inputs(cell, batch, wanting=False)
     weights = dict(cell.named_parameters()) | dict(cell.named_buffers())
     watched = [x, *given, *weights.values()]
     versions = [each._version for each in watched]
@@ -125,6 +143,22 @@ def _record(cell: Cell, batch: int) -> Recording:
     _check_returned(cell, batch, returned)
     output, state = returned
     return _Numbering(x, given, weights).recording(recorder, output, state)
+
+
+def _check_gradients(cell: Cell) -> None:
+    """A gradient of the step's own making cannot be derived from what it calls."""
+    x, given = _inputs(cell, BATCHES[0], wanting=True)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), _Watch():
+        output, state = cell.step(x, given)
+    nodes, seen = [each.grad_fn for each in (output, *state)], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            raise Untraceable(f"{node.name()} in the step is a gradient of its own making")
+        nodes += [each for each, _ in node.next_functions]
 
 
 def _check_returned(cell: Cell, batch: int, returned: Any) -> None:
@@ -162,6 +196,7 @@ class _Numbering:
         self.x = self._new(x)
         self.state = tuple(self._new(each) for each in state)
         self.weights = {self._new(each): name for name, each in weights.items()}
+        self.dtype = x.dtype
         self.row_shapes = tuple(tuple(each.shape) for each in (x, *state))
         self.weight_shapes = {self._new(each): tuple(each.shape) for each in weights.values()}
 
@@ -190,7 +225,8 @@ class _Numbering:
             outs = out if isinstance(out, list | tuple) else (out,)
             refs = tuple(self._new(each) if isinstance(each, Tensor) else None for each in outs)
             shapes = tuple(tuple(each.shape) if isinstance(each, Tensor) else () for each in outs)
-            calls.append(Call(function, *named, refs, shapes, line))
+            dtypes = tuple(each.dtype if isinstance(each, Tensor) else None for each in outs)
+            calls.append(Call(function, *named, refs, shapes, line, dtypes))
         return Recording(
             self.x,
             self.state,
@@ -201,6 +237,7 @@ class _Numbering:
             tuple(self._known(each) for each in state),
             self.row_shapes,
             self.weight_shapes,
+            self.dtype,
         )
 
 
@@ -212,6 +249,7 @@ def _same(a: Call, b: Call) -> Call:
         a.outputs,
         _merge(a.shapes, b.shapes, a),
         a.line,
+        a.dtypes,
     )
 
 
