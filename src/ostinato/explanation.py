@@ -82,7 +82,7 @@ def _explained(name: str, layer: Recurrent, x: Tensor) -> Explanation:
 def _programs(cell: Cell, steps: StepProgram) -> tuple[str, str, str]:
     widths = {cell.hidden_size: "H", cell.input_size: "I"}
     reader = Reader(widths)
-    forward = reader.listing(steps.program)
+    forward = reader.work(steps.lowered) + reader.listing(steps.program)
     weights = steps.program.weights
     derived = steps.derived(True, (True,) * len(weights))
     backward = reader.listing(derived.program)

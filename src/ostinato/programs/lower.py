@@ -22,10 +22,16 @@ aten = torch.ops.aten
 class WeightWork:
     """Operations on weights alone: done once a call, before everything else, by torch and autograd."""
 
+    name: str
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: tuple[Value | None, ...]
+    line: str = ""
+
+    @property
+    def made(self) -> tuple[Value, ...]:
+        return tuple(value for value in self.outputs if value is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +64,13 @@ def lower(recording: Recording, fields: Sequence[str]) -> Lowered:
 def without_weight_work(lowered: Lowered, program: Program) -> Lowered:
     """The same with another program, whose operations on weights alone join those done once a call."""
     work = [
-        WeightWork(partial(WEIGHT_WORK[op.kind], **op.options), op.inputs, {}, op.outputs)
+        WeightWork(
+            op.kind, partial(WEIGHT_WORK[op.kind], **op.options), op.inputs, {}, op.outputs, op.line
+        )
         for op in program.ops
         if not op.output.rows
     ]
-    made = [value for each in work for value in each.outputs if value is not None]
+    made = [value for each in work for value in each.made]
     ops = [op for op in program.ops if op.output.rows]
     used = {value for op in ops for value in op.values}
     weights = tuple(value for value in (*lowered.program.weights, *made) if value in used)
@@ -104,7 +112,7 @@ class _Lowering:
             self._call(call)
         output = self._rows(recording.output)
         after = [self._rows(ref) for ref in recording.next_state]
-        made = {v for w in self.work for v in w.outputs if v is not None}
+        made = {v for w in self.work for v in w.made}
         used = {v for op in build.ops for v in op.values if not v.rows}
         program = Program(
             sequences=(x,),
@@ -190,7 +198,8 @@ class _Lowering:
                 value = self.values.setdefault(ref, Value(self.name("w"), shape, rows=False))
             outputs.append(value)
         args, kwargs = (_values(each, self.values) for each in (call.args, call.kwargs))
-        self.work.append(WeightWork(call.function, args, kwargs, tuple(outputs)))
+        name = call.function.overloadpacket.__name__
+        self.work.append(WeightWork(name, call.function, args, kwargs, tuple(outputs), call.line))
 
 
 def _row(shape: tuple[Any, ...]) -> tuple[int, ...]:

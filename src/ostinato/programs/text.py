@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from ostinato.programs.builder import VIEWS
+from ostinato.programs.lower import Lowered
 from ostinato.programs.program import Carried, Input, Op, Program, Value
 from ostinato.programs.scan import Scan, as_scans
 from ostinato.programs.split import live, split
@@ -45,6 +47,21 @@ class Reader:
         lines += [f"after, for all steps at once: {counts(after)}", *self._ops(after)]
         lines += [f"    {c.given} <- {self[c.handed_on]}, one step late" for c in parts.late]
         return "\n".join(lines)
+
+    def work(self, lowered: Lowered) -> str:
+        """What is done with weights alone, before everything else; empty where nothing is."""
+        wanted = set(lowered.program.weights)
+        lines: list[str] = []
+        for work in reversed(lowered.work):
+            if wanted & set(work.made):
+                inputs = list(_values(work.args))
+                wanted.update(inputs)
+                left = ", ".join(self[value] for value in work.made)
+                said = f"{left} = {work.name}({', '.join(self[value] for value in inputs)})"
+                lines.append(f"    {said:<44} {self._shape(work.made[0]):<10} {work.line}".rstrip())
+        if not lines:
+            return ""
+        return "\n".join([f"weights, once a call: {len(lines)} operation{'s' * (len(lines) > 1)}", *reversed(lines), ""])
 
     def __getitem__(self, value: Input) -> str:
         if not isinstance(value, Value):
@@ -89,6 +106,14 @@ class Reader:
                 times = size // width
                 return name if times == 1 else f"{times}{name}"
         return str(size)
+
+
+def _values(argument: Any) -> Iterator[Value]:
+    if isinstance(argument, Value):
+        yield argument
+    elif isinstance(argument, tuple | list):
+        for each in argument:
+            yield from _values(each)
 
 
 SHAPES = {
