@@ -61,7 +61,9 @@ class Reader:
                 lines.append(f"    {said:<44} {self._shape(work.made[0]):<10} {work.line}".rstrip())
         if not lines:
             return ""
-        return "\n".join([f"weights, once a call: {len(lines)} operation{'s' * (len(lines) > 1)}", *reversed(lines), ""])
+        many = "s" * (len(lines) > 1)
+        title = f"weights, once a call: {len(lines)} operation{many}"
+        return "\n".join([title, *reversed(lines), ""])
 
     def __getitem__(self, value: Input) -> str:
         if not isinstance(value, Value):
