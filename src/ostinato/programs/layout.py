@@ -87,24 +87,42 @@ class Layout:
         steps = source[rows.start // batch : rows.stop // batch]
         return steps.reshape(rows.stop - rows.start, *source.shape[2:])
 
-    def room(self, like: Tensor, shape: Sequence[int], filled: bool = True) -> Tensor:
-        """Room for a sequence; zero in the padding, and everywhere unless all rows are to be `put`."""
-        size = (self.batch * self.time, *shape)
-        no_padding = self.order is None or self.order.shape[0] == size[0]
-        return like.new_empty(size) if filled and no_padding else like.new_zeros(size)
+    def outputs(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+        """Room for `[B, T, …]`, zero in the padding; step by step, as the walk makes it, if it can."""
+        if self.order is None:
+            return like.new_empty(self.time, self.batch, *shape).transpose(0, 1)
+        return self._ragged(like, (self.batch, self.time, *shape), filled=True)
+
+    def gradient(self, x: Tensor, filled: bool) -> Tensor:
+        """Room for the gradient of x, which autograd copies unless it lies in memory as x does.
+
+        Zero in the padding, and everywhere unless all rows are to be `put`.
+        """
+        if self.order is None:
+            return torch.empty_like(x) if filled else torch.zeros_like(x)
+        return self._ragged(x, x.shape, filled)
+
+    def _ragged(self, like: Tensor, shape: Sequence[int], filled: bool) -> Tensor:
+        assert self.order is not None
+        full = filled and self.order.shape[0] == self.batch * self.time
+        return like.new_empty(shape) if full else like.new_zeros(shape)
 
     def put(self, room: Tensor, rows: slice, values: Tensor) -> None:
         """Writes some packed rows."""
-        if self.order is None:
-            room[rows] = values
-        else:
-            room.index_copy_(0, self.order[rows], values)
+        if self.order is not None:
+            room.flatten(0, 1).index_copy_(0, self.order[rows], values)
+            return
+        batch = max(1, self.batch)
+        steps = room.transpose(0, 1)[rows.start // batch : rows.stop // batch]
+        steps.copy_(values.view(steps.shape))
 
-    def whole(self, room: Tensor) -> Tensor:
-        """`[B, T, …]`."""
+    def unpack(self, rows: Tensor) -> Tensor:
+        """The rows of all steps → `[B, T, …]`, zero in the padding; autograd follows."""
+        shape = rows.shape[1:]
         if self.order is None:
-            return room.view(self.time, self.batch, *room.shape[1:]).transpose(0, 1)
-        return room.view(self.batch, self.time, *room.shape[1:])
+            return rows.view(self.time, self.batch, *shape).transpose(0, 1)
+        whole = rows.new_zeros(self.batch * self.time, *shape).index_copy(0, self.order, rows)
+        return whole.view(self.batch, self.time, *shape)
 
     def sort(self, state: Tensor) -> Tensor:
         """The rows of a state, by falling length."""

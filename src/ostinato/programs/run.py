@@ -31,7 +31,13 @@ class _Call:
     @property
     def block_steps(self) -> int:
         numbers = SCANNED if self.steps.inference.scanned else WALKED
-        return max(1, numbers // max(1, self.layout.batch * self.steps.width))
+        most = max(1, numbers // max(1, self.layout.batch * self.steps.width))
+        # What a block works with is then no more than what a chunk keeps.
+        return most if self.chunks == 1 else min(most, max(8, self.chunk_steps // 4))
+
+    @property
+    def chunk_steps(self) -> int:
+        return max(1, -(-len(self.layout.active) // self.chunks))
 
     def sorted(self, fresh: Sequence[Tensor]) -> list[Tensor | None]:
         """The fresh state in the order of the rows; None for each field where no row is reset."""
@@ -40,7 +46,7 @@ class _Call:
     def bounds(self) -> list[tuple[int, int]]:
         """The chunks of time between which only the state is kept."""
         time = len(self.layout.active)
-        size = max(1, -(-time // self.chunks))
+        size = self.chunk_steps
         return [(start, min(start + size, time)) for start in range(0, time, size)]
 
 
@@ -80,7 +86,7 @@ def _forward(
     source = layout.source(x)
     at: list[Tensor] = [layout.sort(each) for each in state]
     anew = call.sorted(fresh)
-    outputs = layout.room(x, call.steps.output_shape)
+    outputs = layout.outputs(x, call.steps.output_shape)
     past: list[Any] = []
     for first, last in call.bounds():
         kept: list[Any] = []
@@ -91,7 +97,7 @@ def _forward(
         if call.chunks == 1 and keep:
             past += kept
     # A copy, for the caller may change it, and what the backward pass keeps may lie beside it.
-    return layout.whole(outputs), [layout.unsort(each).clone() for each in at], past
+    return outputs, [layout.unsort(each).clone() for each in at], past
 
 
 def _walk(
@@ -145,7 +151,7 @@ class _Walk(torch.autograd.Function):
         d_fresh = [None if each is None else torch.zeros_like(each) for each in call.sorted(fresh)]
         source = layout.source(d_outputs)
         wanted = ctx.needs_input_grad[1]
-        d_x = layout.room(x, x.shape[2:], bool(derived.program.outputs)) if wanted else None
+        d_x = layout.gradient(x, bool(derived.program.outputs)) if wanted else None
         sums: list[Tensor | None] = [None] * sum(len(v) for _, v in derived.backward.program.sums)
         for rows, block, values in _blocks_from_the_end(ctx, call, x, fresh, weights, past):
             d_output = [layout.take(source, rows)] if derived.reads_output_gradient else []
@@ -161,7 +167,7 @@ class _Walk(torch.autograd.Function):
         d_weights = derived.by_weight(sums)
         return (
             None,
-            None if d_x is None else layout.whole(d_x),
+            d_x,
             *d_state,
             *(layout.unsort(each) for each in d_fresh if each is not None),
             *d_weights,
@@ -221,16 +227,10 @@ def _for_second_derivatives(
         output, stepped = call.steps.one_step(*sequences, *weights, *now)
         at = [torch.cat([new, old[count:]]) for new, old in zip(stepped, at, strict=True)]
         outputs.append(output)
-    room = layout.room(x, given[0].shape[2:])
-    if outputs:
-        made = torch.cat(outputs)
-        room = made if layout.order is None else room.index_copy(0, layout.order, made)
+    whole = layout.unpack(torch.cat(outputs)) if outputs else x.new_zeros(given[0].shape)
     inputs = [each for each in (x, *rest) if each.requires_grad]
-    results = [
-        (a, b)
-        for a, b in zip((layout.whole(room), *map(layout.unsort, at)), given, strict=True)
-        if a.requires_grad
-    ]
+    every = (whole, *map(layout.unsort, at))
+    results = [(a, b) for a, b in zip(every, given, strict=True) if a.requires_grad]
     gradients = torch.autograd.grad(
         [a for a, _ in results], inputs, [b for _, b in results], create_graph=True, allow_unused=True
     )
