@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: help install demo check test bench clean
+.PHONY: help install demo check test bench accuracy clean
 
 help:     ## say what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,7 +23,10 @@ check: $(VENV)/.ready-dev  ## format, lint, types
 test: $(VENV)/.ready-dev  ## the whole test suite
 	$(BIN)/python -m pytest -n auto
 
-bench: $(VENV)/.ready-dev  ## train every recipe at full length from three seeds (hours)
+bench: $(VENV)/.ready-dev  ## measure speed and memory: ten minutes
+	$(BIN)/python benchmarks/speed.py
+
+accuracy: $(VENV)/.ready-dev  ## train every recipe at full length from three seeds: hours
 	$(BIN)/python benchmarks/accuracy.py
 
 clean:    ## remove .venv; runs stay

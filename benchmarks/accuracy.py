@@ -11,24 +11,20 @@ Test accuracy is measured once, at the end, on the model read back from disk. `l
 500 steps besides, as its tutorial does; the one at step 500 is in the record.
 """
 
-import json
 import os
 import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-import ostinato
-from ostinato.files import write_atomically
 from ostinato.training import RunFolder, recipe_names
 from ostinato.training.metrics import read_metrics
+from record import commit, todays, write
 
-RECORDS = Path(__file__).with_name("records")
 OSTINATO = [sys.executable, "-m", "ostinato"]
 
 
@@ -46,19 +42,17 @@ def main(
     results: dict[str, list[dict[str, Any]]] = {}
     for (recipe, seed), folder in zip(wanted, folders, strict=True):
         results.setdefault(recipe, []).append(result(folder, seed))
-    today = datetime.now(UTC).date().isoformat()
-    path = out or RECORDS / f"{today}-accuracy.json"
-    before = json.loads(path.read_text())["recipes"] if path.exists() else {}
-    record = {
-        "date": today,
-        "machine": folders[0].read_record().machine | {"cores": os.cpu_count()},
-        "versions": folders[0].read_record().versions,
-        "note": "Trained side by side: the times are no measure of speed.",
-        "recipes": before | {recipe: summary(recipe, each) for recipe, each in results.items()},
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(record, indent=2) + "\n")
-    print(table(record["recipes"]))
+    path = out or todays("accuracy")
+    ran = folders[0].read_record()
+    together = write(
+        path,
+        "recipes",
+        {recipe: summary(recipe, each) for recipe, each in results.items()},
+        ran.machine,
+        ran.versions,
+        "Trained side by side: the times are no measure of speed.",
+    )
+    print(table(together))
     print(f"\n{path}")
 
 
@@ -108,13 +102,6 @@ def summary(recipe: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
             step: statistics.mean(run["test_accuracy_at_step"][step] for run in runs) for step in steps
         }
     return summed | {"runs": runs}
-
-
-def commit() -> str:
-    """Of the library that was measured; with `-dirty` if it had been changed since."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    here = Path(ostinato.__file__).parent
-    return subprocess.run(describe, cwd=here, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def table(recipes: dict[str, dict[str, Any]]) -> str:

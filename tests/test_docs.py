@@ -137,7 +137,7 @@ def test_figures_in_the_readme_are_those_of_the_record():
 
 def test_make_has_the_verbs():
     done = subprocess.run(["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True)
-    for verb in ("install", "check", "test", "bench", "demo"):
+    for verb in ("install", "check", "test", "bench", "accuracy", "demo"):
         assert re.search(rf"^{verb} ", done.stdout, re.MULTILINE), verb
 
 
