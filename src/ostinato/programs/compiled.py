@@ -136,7 +136,7 @@ def step_program(cell: Cell) -> StepProgram:
 
     Raises Untraceable for a step that cannot become one, StepError for one that is no step.
     """
-    key = (type(cell), cell.training, _options(cell))
+    key = (type(cell), cell.training, _options(cell), _tied(cell))
     known = _KNOWN.get(key)
     if known is None:
         try:
@@ -176,6 +176,16 @@ def _options(module: nn.Module) -> Hashable:
         if each is not None
     )
     return own, tensors, inner
+
+
+def _tied(cell: Cell) -> Hashable:
+    """Which of its weights are one and the same: those have one name in a program."""
+    first: dict[int, int] = {}
+    named = (
+        *cell.named_parameters(remove_duplicate=False),
+        *cell.named_buffers(remove_duplicate=False),
+    )
+    return tuple(first.setdefault(id(each), number) for number, (_, each) in enumerate(named))
 
 
 @dataclass(frozen=True, eq=False)

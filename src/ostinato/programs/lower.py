@@ -136,8 +136,6 @@ class _Lowering:
             getattr(self.values.get(r), "rows", False) for r in _refs((call.args, call.kwargs))
         )
         spread = any(isinstance(shape, tuple) and Batch() in shape for shape in call.shapes)
-        if call.function._schema.is_mutable:
-            raise Untraceable(f"{call.line} changes a tensor in place ({call.function})")
         if torch.Tag.nondeterministic_seeded in call.function.tags:
             raise Untraceable(f"{call.function} at {call.line} draws random numbers")
         if not of_rows and not spread:
@@ -165,7 +163,7 @@ class _Lowering:
         if any(Batch() in shape[1:] for shape in call.shapes):
             raise Untraceable("the batch has to stay the first axis")
         if packet is not aten.slice and Batch() in (*call.args, *call.kwargs.values()):
-            raise Untraceable("the batch size is computed with, as a number")
+            raise Untraceable("it computes with the batch size")
         kinds = {each for each in call.dtypes if each is not None}
         if torch.bool in kinds and packet not in MAKE_MASKS:
             raise Untraceable("of masks, only comparisons are in the set")
@@ -191,19 +189,27 @@ class _Lowering:
         if None in call.dtypes:
             # It would be remembered, and the weight would change.
             raise Untraceable(f"{call.function} at {call.line} reads a number out of a weight")
+        if _holds_batch((call.args, call.kwargs)):
+            raise Untraceable(f"{call.function} at {call.line} computes with the batch size")
+        args, kwargs = (_values(each, self.values) for each in (call.args, call.kwargs))
         outputs = []
         for ref, shape in zip(call.outputs, call.shapes, strict=True):
             value = None
             if ref is not None:
-                value = self.values.setdefault(ref, Value(self.name("w"), shape, rows=False))
+                value = self.values[ref] = Value(self.name("w"), shape, rows=False)
             outputs.append(value)
-        args, kwargs = (_values(each, self.values) for each in (call.args, call.kwargs))
         name = call.function.overloadpacket.__name__
         self.work.append(WeightWork(name, call.function, args, kwargs, tuple(outputs), call.line))
 
 
 def _row(shape: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(shape[1:])
+
+
+def _holds_batch(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return any(map(_holds_batch, value)) if isinstance(value, tuple) else value == Batch()
 
 
 def _refs(value: Any) -> list[Ref]:
@@ -540,7 +546,7 @@ def _select(build: Builder, call: Call, a: Value, axis: int, index: int) -> Valu
     return build.reshape(piece, (*a.shape[:axis], *a.shape[axis + 1 :]))
 
 
-@_rule(aten.split, aten.split_with_sizes)
+@_rule(aten.split, aten.split_with_sizes, aten.unsafe_split, aten.unsafe_split_with_sizes)
 def _split(build: Builder, call: Call, a: Value, sizes: Any, axis: int = 0) -> list[Value]:
     axis = _axis(a, axis)
     pieces, start = [], 0

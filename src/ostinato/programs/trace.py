@@ -18,6 +18,12 @@ BATCHES = (2, 3)
 """A step is recorded with each of these; a number that differs between the two is the batch."""
 
 
+aten = torch.ops.aten
+
+APART = frozenset((aten.unsafe_split.Tensor, aten.unsafe_split_with_sizes.default))
+"""Torch's own cells cut with these, and promise to look at the pieces alone from then on."""
+
+
 class Untraceable(Exception):
     """Why a step cannot become a program; not an error: the reference row runs it."""
 
@@ -146,19 +152,10 @@ def _record(cell: Cell, batch: int) -> Recording:
 
 
 def _check_gradients(cell: Cell) -> None:
-    """A gradient of the step's own making cannot be derived from what it calls."""
+    """A gradient of the step's own making, or none, cannot be derived from what it calls."""
     x, given = _inputs(cell, BATCHES[0], wanting=True)
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), _Watch():
-        output, state = cell.step(x, given)
-    nodes, seen = [each.grad_fn for each in (output, *state)], set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if isinstance(node, torch.autograd.function.BackwardCFunction):
-            raise Untraceable(f"{node.name()} in the step is a gradient of its own making")
-        nodes += [each for each, _ in node.next_functions]
+        cell.step(x, given)
 
 
 def _check_returned(cell: Cell, batch: int, returned: Any) -> None:
@@ -192,6 +189,7 @@ class _Numbering:
 
     def __init__(self, x: Tensor, state: Sequence[Tensor], weights: dict[str, Tensor]) -> None:
         self.numbers: dict[int, Ref] = {}
+        self.places: dict[int, list[int]] = {}
         self.constants: dict[Ref, Tensor] = {}
         self.x = self._new(x)
         self.state = tuple(self._new(each) for each in state)
@@ -202,6 +200,35 @@ class _Numbering:
 
     def _new(self, tensor: Tensor) -> Ref:
         return self.numbers.setdefault(id(tensor), Ref(len(self.numbers)))
+
+    def _alias(self, function: Any, args: Any, out: Any) -> None:
+        """Remembers which tensors of the step's own lie in one place of memory."""
+        for each in out if isinstance(out, list | tuple) else (out,):
+            if isinstance(each, Tensor) and id(each) not in self.places:
+                place = [] if function in APART else self._place_of(each, args)
+                place.append(id(each))
+                self.places[id(each)] = place
+
+    def _place_of(self, made: Tensor, args: Any) -> list[int]:
+        for each in args:
+            if isinstance(each, Tensor):
+                if each.untyped_storage()._cdata == made.untyped_storage()._cdata:
+                    # Of what the step was given, nothing may change.
+                    return self.places.setdefault(id(each), [0, id(each)])
+            elif isinstance(each, list | tuple):
+                found = self._place_of(made, each)
+                if found:
+                    return found
+        return []
+
+    def _elsewhere(self, function: Any, args: Any, line: str) -> Any:
+        """The same operation, but not in place: no difference if nobody else looks there."""
+        name = function.overloadpacket.__name__
+        packet = getattr(aten, name[:-1], None) if name.endswith("_") else None
+        instead = getattr(packet, function._overloadname, None)
+        if instead is None or self.places.get(id(args[0])) != [id(args[0])]:
+            raise Untraceable(f"{line} changes a tensor in place ({function})")
+        return instead
 
     def _known(self, tensor: Tensor) -> Ref:
         """A tensor that nothing in the step made is a constant of the cell."""
@@ -221,6 +248,9 @@ class _Numbering:
     def recording(self, recorder: _Recorder, output: Tensor, state: Sequence[Tensor]) -> Recording:
         calls = []
         for function, args, kwargs, out, line in recorder.calls:
+            if function._schema.is_mutable:
+                function = self._elsewhere(function, args, line)
+            self._alias(function, args, out)
             named = self._named(args), {key: self._named(value) for key, value in kwargs.items()}
             outs = out if isinstance(out, list | tuple) else (out,)
             refs = tuple(self._new(each) if isinstance(each, Tensor) else None for each in outs)
