@@ -9,7 +9,7 @@ import pytest
 
 from ostinato.cells import CELLS
 from ostinato.kernels import ROWS
-from ostinato.programs.lower import RULES
+from ostinato.programs.understood import RULES
 from ostinato.training import recipe_names
 from tests.pages import (
     PAGES,

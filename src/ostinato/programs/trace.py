@@ -88,7 +88,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-class _Watch(_Recorder):
+class _Watch(_Recorder):  # type: ignore[no-untyped-call]
     """Finds what the operations alone do not show: that autograd was told to look away."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
