@@ -44,7 +44,8 @@ def plan(forward: Program, needed: Iterable[Value]) -> tuple[tuple[Value, ...], 
                 fetch(each)
         again.update(dict.fromkeys(op.outputs, op))
 
-    for value in needed:
+    # Those that have to be kept come first: a cheap one may then be made of them at no further cost.
+    for value in sorted(needed, key=lambda v: v in made_by and made_by[v].kind in CHEAP):
         fetch(value)
     ops = {id(op): op for op in again.values()}
     return tuple(kept), tuple(op for op in forward.ops if id(op) in ops)
