@@ -13,16 +13,18 @@ from hypothesis import strategies as st
 from ostinato.cells import CELLS
 from ostinato.cells.checks import named
 from ostinato.drivers import Recurrent
+from tests.contract.agree import everything, same
 from tests.contract.cells import CASES, every_cell
 
 I, H = 3, 4  # noqa: E741
+every_row = pytest.mark.parametrize("row", ["reference", "program"])
 EXACT = {"rtol": 1e-11, "atol": 1e-12}  # float64: equal but for the order of a sum
 
 
-def layer_of(make, reverse=False, seed=0, sizes=(I, H)):
+def layer_of(row, make, reverse=False, seed=0, sizes=(I, H)):
     """A layer in float64 whose weights are all random, biases too."""
     torch.manual_seed(seed)
-    layer = Recurrent(make(*sizes), reverse=reverse).double()
+    layer = Recurrent(make(*sizes), reverse=reverse, row=row).double()
     with torch.no_grad():
         for weight in layer.parameters():
             weight.copy_(torch.randn_like(weight) * 0.5)
@@ -53,8 +55,9 @@ def test_every_cell_of_the_library_is_held_to_the_contract():
 
 
 @every_cell
-def test_steps_make_the_sequence(make):
-    layer = layer_of(make)
+@every_row
+def test_steps_make_the_sequence(row, make):
+    layer = layer_of(row, make)
     x = some_input(layer, 2, 5)
     state, outputs = some_state(layer, 2), []
     whole = layer(x, state)
@@ -65,10 +68,11 @@ def test_steps_make_the_sequence(make):
 
 
 @every_cell
+@every_row
 @settings(deadline=None, max_examples=15)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(0, 2**31))
-def test_chunks_make_the_whole(make, sizes, seed):
-    layer = layer_of(make, seed=seed)
+def test_chunks_make_the_whole(row, make, sizes, seed):
+    layer = layer_of(row, make, seed=seed)
     x = some_input(layer, 2, sum(sizes))
     state, outputs = some_state(layer, 2), []
     whole = layer(x, state)
@@ -79,8 +83,9 @@ def test_chunks_make_the_whole(make, sizes, seed):
 
 
 @every_cell
-def test_a_row_does_not_depend_on_the_others(make):
-    layer = layer_of(make)
+@every_row
+def test_a_row_does_not_depend_on_the_others(row, make):
+    layer = layer_of(row, make)
     x = some_input(layer, 4, 6)
     outputs, state = layer(x)
     order = torch.tensor([2, 0, 3, 1])
@@ -90,9 +95,10 @@ def test_a_row_does_not_depend_on_the_others(make):
 
 
 @every_cell
+@every_row
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
-def test_lengths_end_a_row(make, reverse):
-    layer = layer_of(make, reverse)
+def test_lengths_end_a_row(row, make, reverse):
+    layer = layer_of(row, make, reverse)
     x = some_input(layer, 4, 6)
     lengths, start = torch.tensor([6, 0, 2, 5]), some_state(layer, 4)
     outputs, state = layer(x, start, lengths=lengths)
@@ -105,9 +111,10 @@ def test_lengths_end_a_row(make, reverse):
 
 
 @every_cell
+@every_row
 @pytest.mark.parametrize("junk", [math.nan, math.inf, 1e30])
-def test_padding_changes_nothing(make, junk):
-    layer = layer_of(make)
+def test_padding_changes_nothing(row, make, junk):
+    layer = layer_of(row, make)
     x = some_input(layer, 3, 5)
     lengths = torch.tensor([5, 2, 0])
     padding = torch.arange(5) >= lengths[:, None]
@@ -126,10 +133,11 @@ def test_padding_changes_nothing(make, junk):
 
 
 @every_cell
+@every_row
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
 @pytest.mark.parametrize("lengths", [None, [7, 4]], ids=["full", "ragged"])
-def test_resets_cut_a_row(make, reverse, lengths):
-    layer = layer_of(make, reverse)
+def test_resets_cut_a_row(row, make, reverse, lengths):
+    layer = layer_of(row, make, reverse)
     x = some_input(layer, 2, 7)
     resets = torch.zeros(2, 7, dtype=torch.bool)
     resets[0, [2, 5]] = True
@@ -145,8 +153,9 @@ def test_resets_cut_a_row(make, reverse, lengths):
 
 
 @every_cell
-def test_no_gradient_crosses_a_reset(make):
-    layer = layer_of(make)
+@every_row
+def test_no_gradient_crosses_a_reset(row, make):
+    layer = layer_of(row, make)
     x = some_input(layer, 1, 6).requires_grad_()
     resets = torch.zeros(1, 6, dtype=torch.bool)
     resets[0, 3] = True
@@ -157,16 +166,18 @@ def test_no_gradient_crosses_a_reset(make):
 
 
 @every_cell
-def test_a_reset_leaves_the_given_state_behind(make):
-    layer = layer_of(make)
+@every_row
+def test_a_reset_leaves_the_given_state_behind(row, make):
+    layer = layer_of(row, make)
     x = some_input(layer, 1, 4)
     resets = torch.tensor([[True, False, False, False]])
     close(layer(x, some_state(layer, 1), resets=resets), layer(x))
 
 
 @every_cell
-def test_reverse_is_a_flip_within_the_length(make):
-    forwards, backwards = layer_of(make), layer_of(make, reverse=True)
+@every_row
+def test_reverse_is_a_flip_within_the_length(row, make):
+    forwards, backwards = layer_of(row, make), layer_of(row, make, reverse=True)
     x, lengths = some_input(forwards, 3, 5), torch.tensor([5, 3, 0])
     flipped = x.clone()
     expected = x.new_zeros(3, 5, *forwards.cell.output_shape)
@@ -179,9 +190,11 @@ def test_reverse_is_a_flip_within_the_length(make):
     close(backwards(x)[0], forwards(x.flip(1))[0].flip(1))
 
 
-def differentiable(make, reverse=False):
+def differentiable(row, make, reverse=False):
     """The layer as a function of input, initial state and every weight."""
-    layer = layer_of(make, reverse, sizes=(2, 3))
+    layer = layer_of(row, make, reverse, sizes=(2, 3))
+    if len(layer.cell.input_shape) > 1:
+        layer = layer_of(row, make, reverse, sizes=(1, 1))
     names = [name for name, _ in layer.named_parameters()]
     start = some_state(layer, 2)
     lengths = torch.tensor([3, 2])
@@ -200,22 +213,64 @@ def differentiable(make, reverse=False):
 
 
 @every_cell
+@every_row
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
-def test_gradients_are_numerically_right(make, reverse):
-    function, inputs = differentiable(make, reverse)
+def test_gradients_are_numerically_right(row, make, reverse):
+    function, inputs = differentiable(row, make, reverse)
     assert torch.autograd.gradcheck(function, inputs)
 
 
 @every_cell
 def test_second_derivatives_are_numerically_right(make):
-    function, inputs = differentiable(make)
+    function, inputs = differentiable("reference", make)
     assert torch.autograd.gradgradcheck(function, inputs)
 
 
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
+@pytest.mark.parametrize(
+    "name", ["elman", "lstm-everything", "gru", "sru", "layer-norm-lstm", "qrnn-ifo-window-2"]
+)
+def test_second_derivatives_of_a_program(name, reverse):
+    """There they are the plain loop's."""
+    function, inputs = differentiable("program", CASES[name], reverse)
+    assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)
+
+
 @every_cell
+def test_a_learned_start(make):
+    """A cell whose initial state is expanded from a weight: its gradient, through resets too."""
+    results = []
+    for row in ("reference", "program"):
+        cell = layer_of(row, make).cell
+        start = [torch.full(s, 0.1 * n + 0.2) for n, s in enumerate(cell.state_shapes)]
+        cell.start = torch.nn.ParameterList(each.double() for each in start)
+        kind = type(cell)
+
+        class Learned(kind):
+            def initial_state(self, batch):
+                return self.State(*(each.expand(batch, *each.shape) for each in self.start))
+
+        cell.__class__ = Learned
+        resets = torch.tensor([[0, 0, 1, 0, 1, 0], [1, 0, 0, 0, 0, 0], [0] * 6], dtype=torch.bool)
+        x = torch.linspace(-1, 1, 18 * math.prod(cell.input_shape)).double()
+        results.append(
+            everything(
+                cell,
+                row,
+                x.view(3, 6, *cell.input_shape).requires_grad_(),
+                resets=resets,
+                lengths=torch.tensor([6, 4, 0]),
+            )
+        )
+    same(*results)
+    assert all(results[0][f"gradient of start.{n}"].any() for n in range(len(start)))
+
+
+@every_cell
+@every_row
 @pytest.mark.parametrize("shape", [(0, 4), (2, 0), (0, 0), (1, 1), (3, 7)])
-def test_any_batch_and_any_time(make, shape):
-    layer = layer_of(make)
+def test_any_batch_and_any_time(row, make, shape):
+    layer = layer_of(row, make)
     x = some_input(layer, *shape).requires_grad_()
     outputs, state = layer(x)
     assert outputs.shape == (*shape, *layer.cell.output_shape)
@@ -229,8 +284,9 @@ def test_any_batch_and_any_time(make, shape):
 
 
 @every_cell
-def test_layout_in_memory_does_not_matter(make):
-    layer = layer_of(make)
+@every_row
+def test_layout_in_memory_does_not_matter(row, make):
+    layer = layer_of(row, make)
     x = some_input(layer, 2, 5)
     expected = layer(x)
     close(layer(x.transpose(0, 1).contiguous().transpose(0, 1)), expected)
@@ -243,21 +299,23 @@ def test_layout_in_memory_does_not_matter(make):
 
 
 @every_cell
-def test_save_load_copy_and_seed(make):
-    layer = layer_of(make)
+@every_row
+def test_save_load_copy_and_seed(row, make):
+    layer = layer_of(row, make)
     x = some_input(layer, 2, 3)
-    other = layer_of(make, seed=1)
+    other = layer_of(row, make, seed=1)
     other.load_state_dict(layer.state_dict())
-    for same in (other, copy.deepcopy(layer)):
-        assert torch.equal(same(x)[0], layer(x)[0])
-    assert torch.equal(layer_of(make)(x)[0], layer(x)[0])
-    assert not torch.equal(layer_of(make, seed=1)(x)[0], layer(x)[0])
+    for twin in (other, copy.deepcopy(layer)):
+        assert torch.equal(twin(x)[0], layer(x)[0])
+    assert torch.equal(layer_of(row, make)(x)[0], layer(x)[0])
+    assert not torch.equal(layer_of(row, make, seed=1)(x)[0], layer(x)[0])
 
 
 @every_cell
-def test_every_weight_matters(make):
+@every_row
+def test_every_weight_matters(row, make):
     """No weight is declared and then forgotten in the step."""
-    layer = layer_of(make)
+    layer = layer_of(row, make)
     x = some_input(layer, 2, 3)
     outputs, state = layer(x, some_state(layer, 2))
     grads = torch.autograd.grad(outputs.sin().sum() + state[-1].cos().sum(), layer.parameters())
@@ -265,8 +323,9 @@ def test_every_weight_matters(make):
 
 
 @every_cell
-def test_wrong_shapes_are_told(make):
-    layer = layer_of(make)
+@every_row
+def test_wrong_shapes_are_told(row, make):
+    layer = layer_of(row, make)
     x = some_input(layer, 2, 5)
     flat = x.flatten(2)[..., 0]
     wanted = re.escape(f"expected x of shape {named(layer.cell, 'B', 'T')}, got [2, 5]")
