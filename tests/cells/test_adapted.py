@@ -7,12 +7,12 @@ from typing import NamedTuple
 import pytest
 import torch
 import torchrecurrent
+from tests.contract.agree import rows_agree
 from torch import nn
 
 from ostinato.cells import LSTM, Adapted, HiddenState, LSTMState
 from ostinato.drivers import Recurrent
 from ostinato.errors import OptionError, RowError, ShapeError, StateError, StepError
-from tests.contract.agree import rows_agree
 
 B, T, I, H = 3, 6, 5, 4  # noqa: E741
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
