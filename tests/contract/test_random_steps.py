@@ -4,14 +4,14 @@ from collections import namedtuple
 from dataclasses import dataclass
 
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
 from ostinato.cells import Cell
 from ostinato.programs.compiled import _KNOWN
-from tests.contract.agree import draw, randomise, rows_agree, small_blocks, some_state
+from tests.contract.agree import draw, everything, randomise, same, small_blocks, some_state
 
 W = 4
 """Every value of a random step is as wide, but for what some instructions make on their way."""
@@ -204,8 +204,12 @@ def recipes(draw):
 def check(recipe, seed, **options):
     cell = randomise(RandomCell(recipe), seed)
     x = draw(seed, 3, 5, W).requires_grad_()
-    rows_agree(cell, x, some_state(cell, 3, seed), **options)
+    state = some_state(cell, 3, seed)
+    expected = everything(cell, "reference", x, state, **options)
+    # A step that explodes, x⁶ of x⁶ of …, turns the last digit of a number into its first.
+    assume(all(torch.isfinite(e).all() and (e.abs() < 1e4).all() for e in expected.values()))
     _KNOWN.clear()
+    same(everything(cell, "program", x, state, **options), expected)
 
 
 CALLS = st.fixed_dictionaries(

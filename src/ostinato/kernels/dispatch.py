@@ -29,6 +29,8 @@ def _program(cell: Cell, x: Tensor) -> str | None:
         return "torch.compile is at work, and sees more in the plain loop"
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return "a transform of torch.func is at work, which autograd alone can follow"
+    if torch.autograd.forward_ad._current_level >= 0:
+        return "forward-mode differentiation is at work, and a program has a backward pass alone"
     if torch.is_autocast_enabled(x.device.type):
         return "autocast chooses a kind of number for each operation, and a program has one for all"
     try:

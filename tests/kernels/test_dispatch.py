@@ -1,0 +1,72 @@
+"""Who runs a call: the first row that can, and in words why an earlier one cannot."""
+
+import pytest
+import torch
+from tests.contract.agree import draw, randomise
+from torch.autograd import forward_ad
+
+from ostinato.cells import LSTM, SRU
+from ostinato.drivers import Recurrent
+from ostinato.errors import OptionError, RowError
+from ostinato.kernels.dispatch import choose_row
+
+I, H = 3, 4  # noqa: E741
+
+
+def layers(make):
+    cell = randomise(make(I, H), 1)
+    return Recurrent(cell), Recurrent(cell, row="reference"), Recurrent(cell, row="program")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own use of it
+@pytest.mark.parametrize("make", [LSTM, SRU])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_forward_mode_is_the_references(make, frozen):
+    """A program has a backward pass alone."""
+    auto, reference, program = (layer.requires_grad_(not frozen) for layer in layers(make))
+    x = draw(2, 2, 3, I)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, torch.ones_like(x))
+        got, expected = (forward_ad.unpack_dual(each(dual)[0]).tangent for each in (auto, reference))
+        with pytest.raises(RowError, match="forward-mode differentiation is at work"):
+            program(dual)
+    assert got.any()
+    assert torch.equal(got, expected)
+    program(x)
+
+
+@pytest.mark.parametrize("make", [LSTM, SRU])
+def test_transforms_are_the_references(make):
+    auto, reference, program = layers(make)
+    x = draw(2, 2, 3, I)
+    weights = {name: each.detach() for name, each in auto.named_parameters()}
+
+    def loss(layer):
+        return lambda weights: torch.func.functional_call(layer, weights, (x,))[0].sum()
+
+    got, expected = (torch.func.grad(loss(layer))(weights) for layer in (auto, reference))
+    for name, each in expected.items():
+        torch.testing.assert_close(got[name], each)
+        assert each.any()
+    with pytest.raises(RowError, match="a transform of torch.func is at work"):
+        torch.func.grad(loss(program))(weights)
+
+
+def test_autocast_is_the_references():
+    cell = LSTM(I, H)
+    x = torch.randn(2, 3, I)
+    with torch.autocast("cpu", torch.bfloat16):
+        row, reasons = choose_row(cell, x)
+        outputs, _ = Recurrent(cell)(x)
+        expected, _ = Recurrent(cell, row="reference")(x)
+        with pytest.raises(RowError, match="autocast chooses a kind of number"):
+            Recurrent(cell, row="program")(x)
+    assert row.name == "reference"
+    assert "autocast" in reasons["program"]
+    assert torch.equal(outputs, expected)
+
+
+def test_a_row_that_does_not_exist():
+    with pytest.raises(OptionError, match='There is no row "programme"; did you mean "program"'):
+        Recurrent(LSTM(I, H), row="programme")
+    assert choose_row(LSTM(I, H), torch.zeros(1, 1, I))[0].name == "program"
