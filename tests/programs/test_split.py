@@ -142,3 +142,13 @@ def test_what_is_kept_of_a_step(cell, kept):
     free = {*steps.program.sequences, *(c.given for c in steps.program.carried)}
     free |= {c.handed_on for c in steps.program.carried}
     assert sum(torch.Size(v.shape).numel() for v in derived.kept if v not in free) <= kept
+
+
+def test_numbers_are_added_before_the_walk():
+    def write(self, x, h):
+        return ((h * 0.5 + 1) + 2) + (x + 3)
+
+    steps = step_program(Plain(write))
+    assert len(kinds(steps.parts.walk, "add")) == 1
+    rows_agree(randomise(Plain(write), 1), draw(1, 2, 5, 4).requires_grad_())
+    rows_agree(randomise(Plain(lambda self, x, h: h + 1 + 1), 1), draw(1, 2, 5, 4).requires_grad_())

@@ -78,7 +78,8 @@ def gather_sums(program: Program) -> Program:
             return None
         total = still[0]
         for each in [*still[1:], *(old[each] for each in terms if each in walked)]:
-            total = build.add(total, each)
+            numbers = not isinstance(total, Value) and not isinstance(each, Value)
+            total = total + each if numbers else build.add(total, each)  # type: ignore[operator]
         assert isinstance(total, Value)
         return total if total.shape == op.output.shape else None
 
