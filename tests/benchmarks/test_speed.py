@@ -79,9 +79,16 @@ def test_a_case_of_each_kind(case):
     speed.table({case.name: {"claim": "ratio ≥ 1", "met": True, "ratio": 1.0, **results}})
 
 
-def test_names_are_unique():
+def test_every_case_has_a_name_of_its_own_and_a_kind():
     names = [case.name for case in speed.CASES]
     assert len(set(names)) == len(names)
+    assert {name.split("/")[0] for name in names} == set(speed.KINDS)
+
+
+def test_the_brief_table_sets_off_what_is_not_met():
+    one = {"claim": "ratio ≥ 1.0", "met": True, "ratio": 1.234}
+    cases = {"recipe/a": one, "recipe/b": {**one, "met": False, "ratio": 0.9}}
+    assert speed.brief(cases).endswith("| ≥ 1.0 | `a` 1.23, `b` *0.90* |")
 
 
 @pytest.mark.parametrize(

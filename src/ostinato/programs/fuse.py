@@ -6,7 +6,7 @@ from ostinato.programs.program import Op, Value, producers
 
 
 def fused(ops: Iterable[Op], wanted: Iterable[Value]) -> list[Op]:
-    """`a @ W + b` and `a·b + c` as one operation each, where the product is used nowhere else."""
+    """`a @ W + b`, `a·b + c` and `b + (−a)` in one, where what is joined has no other use."""
     ops = list(ops)
     count: dict[Value, int] = dict.fromkeys(wanted, 2)
     for op in ops:
@@ -44,6 +44,8 @@ def _fused(op: Op, made_by: dict[Value, Op], count: dict[Value, int]) -> tuple[O
         if op.kind == "add" and made.kind in ("product", "product_t") and flat:
             turned = {"turned": made.kind == "product_t"}
             return Op("addmm", (rest, *made.inputs), op.outputs, turned, op.line), [made]
+        if made.kind == "neg" and op.kind == "add":
+            return Op("sub", (rest, made.inputs[0]), op.outputs, {}, op.line), [made]
         if made.kind == "mul" and all(isinstance(each, Value) for each in made.inputs):
             sign = {} if op.kind == "add" else {"value": -1}
             return Op("addcmul", (rest, *made.inputs), op.outputs, sign, op.line), [made]

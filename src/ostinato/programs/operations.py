@@ -18,6 +18,13 @@ DIRECT = frozenset(
 """Torch writes the result of these where it is told to (`out=`)."""
 
 
+POINTWISE = DIRECT - {"addmm", "mm", "cat"}
+"""Those of them that may write over what they read."""
+
+FRESH = POINTWISE | frozenset("rsub product product_t addmm outer dtanh dsigmoid drelu".split())
+"""Torch makes a tensor of its own for the result of these, and keeps hold of none that it reads."""
+
+
 def expression(op: Op, names: list[str], rows: str) -> tuple[str, bool]:
     """The operation as Python, `names` for its inputs; and whether it takes `out=`.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ostinato.programs.builder import VIEWS
 from ostinato.programs.fuse import fused
-from ostinato.programs.operations import DIRECT, NAMES, expression
+from ostinato.programs.operations import DIRECT, FRESH, NAMES, POINTWISE, expression
 from ostinato.programs.program import Carried, Op, Program, Value, in_order, producers, uses
 from ostinato.programs.scan import Scan, as_scans
 from ostinato.programs.split import Parts, live, split
@@ -121,7 +121,8 @@ class _Source:
         self._line(1, f"like, rows = {program.carried[0].given.name}_start, block.rows")
         self._line(1, "# before")
         read_by_walk = {v for op in walk for v in op.values}
-        self._part(before, outside | read_by_walk | {c.handed_on for c in parts.walked})
+        taken = outside | read_by_walk | self._coefficients() | {c.handed_on for c in parts.walked}
+        self._part(before, taken)
         if self.scans:
             self._scan()
         elif parts.walked:
@@ -144,9 +145,8 @@ class _Source:
         wanted = outside | {v for op in walk for v in op.values}
         wanted |= {each.handed_on for each in self.parts.early}
         if self.scans:
-            scans, extra = self.scans
-            ops += extra
-            wanted |= {v for scan in scans for v in (scan.a, scan.b) if isinstance(v, Value)}
+            ops += self.scans[1]
+            wanted |= self._coefficients()
         early = [_delay_of(ops, each) for each in self.parts.early]
         kept = live(in_order(ops), wanted)
         return in_order([*kept, *(op for op in early if op not in kept)])
@@ -160,13 +160,47 @@ class _Source:
         kept = live(in_order(ops), wanted)
         return in_order([*kept, *(op for op in late if op not in kept)])
 
-    def _part(self, ops: list[Op], wanted: Iterable[Value]) -> None:
-        for op in fused(ops, wanted):
+    def _coefficients(self) -> set[Value]:
+        """What the scans are given."""
+        scans = self.scans[0] if self.scans else ()
+        return {v for scan in scans for v in (scan.a, scan.b) if isinstance(v, Value)}
+
+    def _part(self, ops: list[Op], wanted: set[Value]) -> None:
+        ops = fused(ops, wanted)
+        over = self._written_over(ops, wanted)
+        for op in ops:
             if op.kind == "delay":
                 self._delayed(op)
             else:
                 text, _ = expression(op, called(op), "rows")
+                if op in over:
+                    text = f"{text[:-1]}, out={over[op].name})"
                 self._line(1, f"{', '.join(v.name for v in op.outputs)} = {text}")
+
+    def _written_over(self, ops: list[Op], wanted: set[Value]) -> dict[Op, Value]:
+        """Where a result may lie: in the place of a value that its operation is the last to read.
+
+        What is made for all steps at once fills the caches, and new memory has to be asked for.
+        """
+        readers: dict[Value, list[Op]] = {}
+        for op in ops:
+            for value in op.values:
+                readers.setdefault(value, []).append(op)
+        free = {
+            op.output
+            for op in ops
+            if op.kind in FRESH - MASKS
+            and op.output not in wanted
+            and all(each.kind in FRESH for each in readers.get(op.output, ()))
+        }
+        over = {}
+        for op in ops:
+            if op.kind in POINTWISE - MASKS:
+                fit = (v for v in op.values if v in free and v.rows and v.shape == op.output.shape)
+                last = next((v for v in fit if readers[v][-1] is op), None)
+                if last is not None:
+                    over[op] = last
+        return over
 
     def _delayed(self, op: Op) -> None:
         name, value = op.output.name, op.inputs[0]
