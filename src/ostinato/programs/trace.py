@@ -226,6 +226,8 @@ class _Numbering:
         name = function.overloadpacket.__name__
         packet = getattr(aten, name[:-1], None) if name.endswith("_") else None
         instead = getattr(packet, function._overloadname, None)
+        if torch.Tag.nondeterministic_seeded in function.tags:
+            raise Untraceable(f"{function} at {line} draws random numbers")
         if instead is None or self.places.get(id(args[0])) != [id(args[0])]:
             raise Untraceable(f"{line} changes a tensor in place ({function})")
         return instead
