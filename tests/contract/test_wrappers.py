@@ -1,0 +1,180 @@
+"""The promises of a layer made of layers, on every row: a new wrapper adds a line to WRAPPED."""
+
+import copy
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from ostinato import wrappers
+from ostinato.cells import GRU, LSTM, QRNN, SRU, Elman
+from ostinato.drivers import Recurrent
+from ostinato.wrappers import Bidirectional, Stack
+from tests.contract.test_contract import close, flat
+
+B, T, I = 4, 7, 3  # noqa: E741
+
+
+def pair(make, inputs, row):
+    """One layer from each end."""
+    return Bidirectional(
+        Recurrent(make(inputs, 4), row=row), Recurrent(make(inputs, 4), reverse=True, row=row)
+    )
+
+
+WRAPPED = {
+    "stack": lambda row: Stack([Recurrent(LSTM(I, 5), row=row), Recurrent(GRU(5, 4), row=row)]),
+    "stack-of-scans": lambda row: Stack(
+        [Recurrent(QRNN(I, 5, window=2), row=row), Recurrent(SRU(5, 4), row=row)]
+    ),
+    "stack-of-stacks": lambda row: Stack([Stack([Recurrent(Elman(I, 4), row=row)])]),
+    "pair": lambda row: pair(GRU, I, row),
+    "pair-summed": lambda row: Bidirectional(
+        Recurrent(LSTM(I, 4), row=row), Recurrent(LSTM(I, 4), reverse=True, row=row), torch.add, 4
+    ),
+    "stacked-pairs": lambda row: Stack([pair(LSTM, I, row), pair(SRU, 8, row)]),
+    "stack-in-a-pair": lambda row: Bidirectional(
+        Stack([Recurrent(LSTM(I, 4), row=row)]),
+        Stack([Recurrent(LSTM(I, 4), reverse=True, row=row)]),
+    ),
+}
+
+AHEAD = [name for name in WRAPPED if name.startswith("stack-of") or name == "stack"]
+
+every_wrapper = pytest.mark.parametrize("name", WRAPPED)
+every_row = pytest.mark.parametrize("row", ["reference", "program"])
+
+
+def layer_of(name, row):
+    """In float64, all weights random, the same ones on each row."""
+    torch.manual_seed(0)
+    layer = WRAPPED[name](row).double()
+    with torch.no_grad():
+        for weight in layer.parameters():
+            weight.copy_(torch.randn_like(weight) * 0.5)
+    return layer
+
+
+def some_input(*axes):
+    return torch.randn(*axes, I, dtype=torch.float64)
+
+
+def rows_of(state, rows):
+    """The same rows of every tensor of a state, however deep."""
+    if isinstance(state, torch.Tensor):
+        return state[rows]
+    parts = [rows_of(each, rows) for each in state]
+    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+
+
+def test_every_wrapper_of_the_library_is_held_to_the_contract():
+    known = {getattr(wrappers, name) for name in wrappers.__all__}
+    layers = {each for each in known if issubclass(each, torch.nn.Module)}
+    assert layers == {type(make("program")) for make in WRAPPED.values()}
+
+
+@every_wrapper
+def test_rows_agree(name):
+    x, lengths = some_input(B, T).requires_grad_(), torch.tensor([7, 0, 3, 5])
+    resets = torch.rand(B, T) < 0.3
+    results = []
+    for row in ("reference", "program"):
+        layer = layer_of(name, row)
+        outputs, state = layer(x, lengths=lengths, resets=resets)
+        loss = outputs.sin().sum() + sum(each.cos().sum() for each in flat(state))
+        results.append([outputs, *flat(state), *torch.autograd.grad(loss, [x, *layer.parameters()])])
+    close(*results)
+
+
+@every_row
+@pytest.mark.parametrize("name", AHEAD)
+def test_chunks_make_the_whole(name, row):
+    layer, x = layer_of(name, row), some_input(B, T)
+    whole, state, outputs = layer(x), None, []
+    for chunk in x.split([2, 1, 4], 1):
+        output, state = layer(chunk, state)
+        outputs.append(output)
+    close(whole, (torch.cat(outputs, 1), state))
+
+
+@every_row
+@every_wrapper
+def test_a_row_does_not_depend_on_the_others(name, row):
+    layer, x = layer_of(name, row), some_input(B, T)
+    outputs, state = layer(x)
+    order = torch.tensor([2, 0, 3, 1])
+    close(layer(x[order]), (outputs[order], rows_of(state, order)))
+
+
+@every_row
+@every_wrapper
+def test_lengths_end_a_row(name, row):
+    layer, x, lengths = layer_of(name, row), some_input(B, T), torch.tensor([7, 0, 3, 5])
+    outputs, state = layer(x, lengths=lengths)
+    for number, length in enumerate(lengths.tolist()):
+        own = slice(number, number + 1)
+        alone, alone_state = layer(x[own, :length])
+        close(outputs[own, :length], alone)
+        close(rows_of(state, own), alone_state)
+
+
+@every_row
+@every_wrapper
+def test_padding_changes_nothing(name, row):
+    layer, lengths = layer_of(name, row), torch.tensor([7, 0, 3, 5])
+    padding, x = torch.arange(T) >= lengths[:, None], some_input(B, T)
+    results = []
+    for filling in (0.0, math.nan):
+        filled = x.masked_fill(padding[:, :, None], filling).requires_grad_()
+        outputs, state = layer(filled, lengths=lengths)
+        valid = outputs[~padding]
+        loss = (valid * valid.detach().cos()).sum() + sum((each**2).sum() for each in flat(state))
+        grads = torch.autograd.grad(loss, [filled, *layer.parameters()])
+        results.append([valid, *flat(state), *grads])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@every_row
+@every_wrapper
+def test_resets_cut_a_row(name, row):
+    layer, x = layer_of(name, row), some_input(1, T)
+    resets = torch.zeros(1, T, dtype=torch.bool)
+    resets[0, [2, 5]] = True
+    parts = [layer(x[:, a:b])[0] for a, b in pairwise([0, 2, 5, T])]
+    close(layer(x, resets=resets)[0], torch.cat(parts, 1))
+
+
+@every_row
+@every_wrapper
+@pytest.mark.parametrize("shape", [(0, 4), (2, 0), (1, 1)])
+def test_any_batch_and_any_time(name, row, shape):
+    layer, x = layer_of(name, row), some_input(*shape).requires_grad_()
+    outputs, state = layer(x)
+    assert outputs.shape == (*shape, layer.output_size)
+    assert all(each.shape[0] == shape[0] for each in flat(state))
+    if outputs.requires_grad:
+        outputs.sum().backward()
+
+
+@every_row
+@every_wrapper
+def test_gradients_are_numerically_right(name, row):
+    layer, lengths = layer_of(name, row), torch.tensor([3, 2])
+    resets = torch.tensor([[False, True, False], [False, False, False]])
+
+    def function(x):
+        outputs, state = layer(x, lengths=lengths, resets=resets)
+        return (outputs, *flat(state))
+
+    assert torch.autograd.gradcheck(function, some_input(2, 3).requires_grad_())
+
+
+@every_row
+@every_wrapper
+def test_save_load_and_copy(name, row):
+    layer, x = layer_of(name, row), some_input(2, 3)
+    other = WRAPPED[name](row).double()
+    other.load_state_dict(layer.state_dict())
+    for same in (other, copy.deepcopy(layer)):
+        assert torch.equal(same(x)[0], layer(x)[0])
