@@ -1,12 +1,14 @@
 """The documentation is true: its code runs, its commands and files exist, both languages agree."""
 
 import inspect
+import json
 import re
 import subprocess
 import sys
 
 import pytest
 
+import speed
 from ostinato.cells import CELLS
 from ostinato.kernels import ROWS
 from ostinato.programs.understood import RULES
@@ -124,8 +126,6 @@ def test_the_table_of_rows_is_that_of_the_kernels():
 
 def test_figures_in_the_readme_are_those_of_the_record():
     """Each recipe's row holds the mean that the newest record has."""
-    import json
-
     record = max((ROOT / "benchmarks/records").glob("*-accuracy.json"))
     readme = (ROOT / "README.md").read_text()
     assert record.name in readme
@@ -133,6 +133,15 @@ def test_figures_in_the_readme_are_those_of_the_record():
         row = re.search(rf"^\| `{name}` .*", readme, re.MULTILINE)
         assert row, name
         assert f"{recipe['mean']:.2%}".replace("%", " %") in row.group(), name
+
+
+def test_the_readme_says_how_fast_the_newest_record_found_it():
+    record = max((ROOT / "benchmarks/records").glob("*-speed.json"))
+    readme = (ROOT / "README.md").read_text()
+    assert record.name in readme
+    cases = json.loads(record.read_text())["cases"]
+    assert set(cases) == {case.name for case in speed.CASES}
+    assert speed.brief(cases) in readme
 
 
 def test_make_has_the_verbs():
