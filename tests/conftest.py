@@ -1,5 +1,6 @@
 """What every test shares: few threads, and a small folder of real digits."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,14 @@ validate = 5
 test = 4
 checkpoint = 3
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_counts():
+    """Whoever starts the tests in the background starts them deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)
