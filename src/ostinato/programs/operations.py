@@ -13,7 +13,7 @@ aten = torch.ops.aten
 
 DIRECT = frozenset(
     "add sub mul div maximum minimum gt ge lt le eq ne neg sigmoid tanh exp log log1p expm1 sqrt rsqrt "
-    "reciprocal abs sign sin cos erf addmm addcmul mm lerp cat clamp".split()
+    "reciprocal abs sign sin cos erf addmm addcmul mm lerp cat clamp dsigmoid dtanh".split()
 )
 """Torch writes the result of these where it is told to (`out=`)."""
 
@@ -21,7 +21,7 @@ DIRECT = frozenset(
 POINTWISE = DIRECT - {"addmm", "mm", "cat"}
 """Those of them that may write over what they read."""
 
-FRESH = POINTWISE | frozenset("rsub product product_t addmm outer dtanh dsigmoid drelu".split())
+FRESH = POINTWISE | frozenset("rsub product product_t addmm outer drelu".split())
 """Torch makes a tensor of its own for the result of these, and keeps hold of none that it reads."""
 
 
@@ -96,6 +96,17 @@ def _last(op: Op) -> list[int]:
     return list(op.output.shape[-op.options["axes"] :])
 
 
+def _slope(backward: Any) -> Callable[..., Tensor]:
+    """Of a function, from its result; torch calls `out=` by another name here."""
+    plain, into = backward.default, backward.grad_input
+
+    def slope(g: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
+        made: Tensor = plain(g, y) if out is None else into(g, y, grad_input=out)
+        return made
+
+    return slope
+
+
 def _dclamp(g: Tensor, a: Tensor, low: float, high: float) -> Tensor:
     return torch.where((a >= low) & (a <= high), g, 0)
 
@@ -154,8 +165,8 @@ NAMES: dict[str, Any] = {
     "silu": functional.silu,
     "elu": lambda a, alpha, scale, input_scale: aten.elu(a, alpha, scale, input_scale),
     "leaky_relu": lambda a, slope: functional.leaky_relu(a, slope),
-    "dsigmoid": aten.sigmoid_backward.default,
-    "dtanh": aten.tanh_backward.default,
+    "dsigmoid": _slope(aten.sigmoid_backward),
+    "dtanh": _slope(aten.tanh_backward),
     "drelu": lambda g, y: aten.threshold_backward(g, y, 0),
     "dclamp": _dclamp,
     "hardtanh": lambda a, low, high: functional.hardtanh(a, low, high),

@@ -104,6 +104,9 @@ class _Source:
         self.keep, self.backwards = keep, backwards
         self.lines: list[str] = []
         self.scattered: set[Value] = set()
+        self.places: dict[Value, tuple[Value, str]] = {}
+        self.joined: set[Value] = set()
+        self.roomy: set[Value] = set()
         self.made_by = producers(program.ops)
 
     def text(self) -> str:
@@ -122,6 +125,8 @@ class _Source:
         self._line(1, "# before")
         read_by_walk = {v for op in walk for v in op.values}
         taken = outside | read_by_walk | self._coefficients() | {c.handed_on for c in parts.walked}
+        before, after = fused(before, taken), fused(after, wanted)
+        self._put_side_by_side(before, after, wanted)
         self._part(before, taken)
         if self.scans:
             self._scan()
@@ -166,16 +171,45 @@ class _Source:
         return {v for scan in scans for v in (scan.a, scan.b) if isinstance(v, Value)}
 
     def _part(self, ops: list[Op], wanted: set[Value]) -> None:
-        ops = fused(ops, wanted)
         over = self._written_over(ops, wanted)
         for op in ops:
             if op.kind == "delay":
                 self._delayed(op)
+            elif op.output in self.joined:
+                self._line(1, f"{op.output.name} = {op.output.name}_all")
             else:
                 text, _ = expression(op, called(op), "rows")
-                if op in over:
+                if op.output in self.places:
+                    self._room_for(op.output)
+                    text = f"{text[:-1]}, out={self.places[op.output][1]})"
+                elif op in over:
                     text = f"{text[:-1]}, out={over[op].name})"
                 self._line(1, f"{', '.join(v.name for v in op.outputs)} = {text}")
+
+    def _put_side_by_side(self, before: list[Op], after: list[Op], wanted: set[Value]) -> None:
+        """What is put side by side is written there at once, if all of it is made outside the walk."""
+        ops = [*before, *after]
+        made_by = producers(ops)
+        for op in ops:
+            makers = [made_by.get(each) for each in op.values]
+            alone = len(set(op.values)) == len(op.inputs) and not wanted & set(op.values)
+            if op.kind != "cat" or not alone or any(each in self.places for each in op.values):
+                continue
+            if all(each is not None and each.kind in POINTWISE - MASKS for each in makers):
+                self.joined.add(op.output)
+                start, axis = 0, op.options["axis"]
+                for part in op.values:
+                    narrow = f"narrow({axis + 1}, {start}, {part.shape[axis]})"
+                    self.places[part] = (op.output, f"{op.output.name}_all.{narrow}")
+                    start += part.shape[axis]
+
+    def _room_for(self, part: Value) -> None:
+        """Makes the whole that a part is written to, unless it is there."""
+        whole = self.places[part][0]
+        if whole not in self.roomy:
+            self.roomy.add(whole)
+            sizes = "".join(f", {size}" for size in whole.shape)
+            self._line(1, f"{whole.name}_all = block.buffer(like{sizes})")
 
     def _written_over(self, ops: list[Op], wanted: set[Value]) -> dict[Op, Value]:
         """Where a result may lie: in the place of a value that its operation is the last to read.
