@@ -40,6 +40,10 @@ class OptionError(OstinatoError, ValueError):
     """An option does not exist, has a value it cannot have, or excludes another."""
 
 
+class WeightsError(OstinatoError, ValueError):
+    """Weights from elsewhere do not fit: a name, a shape, or an option that one side does not have."""
+
+
 class RowError(OstinatoError, RuntimeError):
     """Who was asked to run a call cannot run it."""
 
