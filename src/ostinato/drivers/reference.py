@@ -1,13 +1,11 @@
 """The reference: the plain loop over a cell's step, with autograd; the truth that faster rows meet."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
+from ostinato.drivers.again import Loop, in_chunks
 from ostinato.drivers.sequence import (
     beside,
     check_sequence,
@@ -15,8 +13,6 @@ from ostinato.drivers.sequence import (
     valid_steps,
     walked_resets,
 )
-
-Loop = Callable[..., tuple[Tensor, CellState]]
 
 
 def run(
@@ -38,7 +34,7 @@ def run(
     in the padding they change nothing.
     `reverse`: each row is walked from its last valid step to its first; outputs stay at their places.
     `chunks`: above 1, each of so many chunks is walked once more in the backward pass, and the state
-    between them alone is kept until then (torch's activation checkpointing).
+    between them alone is kept until then.
     Raises what `check_sequence` does for tensors that do not fit.
 
     Costs one Python call of `step` a time step; memory grows with T, and so does the backward pass,
@@ -77,22 +73,13 @@ def walk(
         state = cell.initial_state(batch)
     fresh = None if resets is None else cell.initial_state(batch)
 
-    size = max(1, -(-time // chunks))
-    outputs = []
-    for start in range(0, time, size):
-        part = slice(start, start + size)
-        masks = (None if each is None else each[:, part] for each in (valid, resets))
-        if chunks == 1:
-            output, state = loop(cell, x, state, fresh, *masks)
-        else:
-            output, state = checkpoint(
-                loop, cell, x[:, part], state, fresh, *masks, use_reentrant=False
-            )
-        outputs.append(output)
-    if not outputs:
-        return x.new_zeros(batch, 0, *cell.output_shape), state
-    whole = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
-    return (flip_within(whole, lengths) if reverse else whole), state
+    if chunks > 1 and torch.is_grad_enabled():
+        loop = in_chunks(loop, -(-time // chunks))
+    if time:
+        outputs, state = loop(cell, x, state, fresh, valid, resets)
+    else:
+        outputs = x.new_zeros(batch, 0, *cell.output_shape)
+    return (flip_within(outputs, lengths) if reverse else outputs), state
 
 
 def _walk(
