@@ -12,12 +12,12 @@ class OstinatoError(Exception):
     """The root of every error that a person can mend."""
 
 
-class ShapeError(OstinatoError, ValueError):
-    """A tensor or a size does not fit."""
+class ShapeError(OstinatoError, ValueError, RuntimeError):
+    """A tensor or a size does not fit; torch raises ValueError for some, RuntimeError for others."""
 
 
-class DtypeError(OstinatoError, TypeError):
-    """A tensor holds another kind of number than the weights."""
+class DtypeError(OstinatoError, TypeError, ValueError):
+    """A tensor holds another kind of number than the weights; a ValueError in torch."""
 
 
 class DeviceError(OstinatoError, ValueError):
@@ -28,8 +28,8 @@ class LengthsError(OstinatoError, ValueError):
     """Lengths or resets have the wrong shape, kind or values."""
 
 
-class StateError(OstinatoError, ValueError):
-    """A state has the wrong shape, or is another cell's."""
+class StateError(OstinatoError, ValueError, RuntimeError):
+    """A state has the wrong shape, or is another cell's; a RuntimeError in torch."""
 
 
 class StepError(OstinatoError, ValueError):
@@ -38,6 +38,10 @@ class StepError(OstinatoError, ValueError):
 
 class OptionError(OstinatoError, ValueError):
     """An option does not exist, has a value it cannot have, or excludes another."""
+
+
+class KindError(OptionError, TypeError):
+    """An option is of another kind: a number where True or False is meant. A TypeError in torch too."""
 
 
 class WeightsError(OstinatoError, ValueError):

@@ -238,19 +238,14 @@ def test_second_derivatives_of_a_program(name, reverse):
 
 @every_cell
 def test_a_learned_start(make):
-    """A cell whose initial state is expanded from a weight: its gradient, through resets too."""
+    """A cell whose initial state is a weight: zeros at first; its gradient, through resets too."""
     results = []
     for row in ("reference", "program"):
-        cell = layer_of(row, make).cell
-        start = [torch.full(s, 0.1 * n + 0.2) for n, s in enumerate(cell.state_shapes)]
-        cell.start = torch.nn.ParameterList(each.double() for each in start)
-        kind = type(cell)
-
-        class Learned(kind):
-            def initial_state(self, batch):
-                return self.State(*(each.expand(batch, *each.shape) for each in self.start))
-
-        cell.__class__ = Learned
+        cell = layer_of(row, make).cell.learn_initial_state()
+        start = [getattr(cell, f"{field}_0") for field in cell.State._fields]
+        for number, each in enumerate(start):
+            assert not each.any()
+            torch.nn.init.constant_(each, 0.1 * number + 0.2)
         resets = torch.tensor([[0, 0, 1, 0, 1, 0], [1, 0, 0, 0, 0, 0], [0] * 6], dtype=torch.bool)
         x = torch.linspace(-1, 1, 18 * math.prod(cell.input_shape)).double()
         results.append(
@@ -263,7 +258,7 @@ def test_a_learned_start(make):
             )
         )
     same(*results)
-    assert all(results[0][f"gradient of start.{n}"].any() for n in range(len(start)))
+    assert all(results[0][f"gradient of {field}_0"].any() for field in cell.State._fields)
 
 
 @every_cell

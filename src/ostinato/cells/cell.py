@@ -1,6 +1,6 @@
 """What a cell is: weights, an initial state, and one step. No loop, direction, device or kernel."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -63,12 +63,31 @@ class Cell(nn.Module):
         raise NotImplementedError
 
     def initial_state(self, batch: int) -> CellState:
-        """The state before the first step: zeros, on the device and in the dtype of the weights.
+        """The state before the first step: learned, or zeros, where and as the weights are.
 
         A cell without weights starts on the CPU in torch's default dtype.
         """
         weight = next(self.parameters(), torch.empty(0))
-        return self.State(*(weight.new_zeros(batch, *shape) for shape in self.state_shapes))
+        starts = map(self._parameters.get, self._starts())
+        return self.State(
+            *(
+                weight.new_zeros(batch, *shape) if start is None else start.expand(batch, *shape)
+                for start, shape in zip(starts, self.state_shapes, strict=True)
+            )
+        )
+
+    def learn_initial_state(self) -> Self:
+        """Makes the initial state a weight: `h_0` for the field `h`, one row for all; zeros at first.
+
+        Resets put a row back to it. Returns the cell.
+        """
+        weight = next(self.parameters(), torch.empty(0))
+        for name, shape in zip(self._starts(), self.state_shapes, strict=True):
+            self.register_parameter(name, nn.Parameter(weight.new_zeros(shape)))
+        return self
+
+    def _starts(self) -> list[str]:
+        return [f"{field}_0" for field in self.State._fields]  # type: ignore[attr-defined]
 
     def step(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """One time step: `(x_t [B, I], state) → (output_t [B, H], state)`."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ostinato import states
 from ostinato.drivers.ahead import only_ahead
 from ostinato.drivers.sequence import check_marks
 from ostinato.errors import OptionError, ShapeError
@@ -62,12 +63,4 @@ def _chunks(
             resets=None if resets is None else resets[:, time],
         )
         yield outputs, state, time
-        state = detached(state)
-
-
-def detached(state: Any) -> Any:
-    """A state, or states nested in tuples, without the graph behind it."""
-    if isinstance(state, Tensor):
-        return state.detach()
-    parts = [detached(part) for part in state]
-    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+        state = states.detach(state)
