@@ -1,5 +1,9 @@
-"""Our cells, in float64, against what other libraries' own compute, gradients included."""
+"""Our cells, in float64, against what other libraries' own compute, gradients included.
 
+Their weights come in through `ostinato.interchange`.
+"""
+
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +12,17 @@ import torch
 
 from ostinato.cells import GRU, LSTM, SRU, SRU2, Elman, LayerNormLSTM, SRUState
 from ostinato.drivers import Recurrent
+from ostinato.interchange.keras import from_keras
+from ostinato.interchange.tensorflow import from_tensorflow
 from ostinato.wrappers import Bidirectional, Stack
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
-KERAS_CLOSE = {"rtol": 1e-5, "atol": 2e-7}
-"""Keras' vectors are stored in float64, but its products were not computed in it: a first step of
-SimpleRNN, done by hand in float64, is already 5e-8 away from the stored one."""
 I, H = 5, 8  # noqa: E741
 
 
 class Case:
-    """One file of vectors; looks tensors up by the end of their name."""
+    """One file of vectors."""
 
     def __init__(self, name):
         self.arrays = {k: torch.from_numpy(v) for k, v in np.load(VECTORS / f"{name}.npz").items()}
@@ -27,220 +30,138 @@ class Case:
     def __getitem__(self, name):
         return self.arrays[name]
 
-    def find(self, ending, kind="weight"):
-        (name,) = [n for n in self.arrays if n.startswith(f"{kind}/") and n.endswith(f"/{ending}")]
-        return self.arrays[name]
+    def named(self, kind):
+        """All arrays of a kind, such as "weight" or "grad", by the names that they have there."""
+        return {
+            n.removeprefix(f"{kind}/"): a for n, a in self.arrays.items() if n.startswith(f"{kind}/")
+        }
 
     def states(self, kind="state"):
         return [self.arrays[f"{kind}/{n}"] for n in range(9) if f"{kind}/{n}" in self.arrays]
 
 
-def gates(matrix, order):
-    """The equal blocks of the last axis, put into another order."""
-    blocks = matrix.chunk(len(order), -1)
-    return torch.cat([blocks[n] for n in order], -1)
-
-
-def rows(kernel, inputs):
-    """TensorFlow keeps the weights of input and state in one matrix."""
-    return kernel[:inputs], kernel[inputs:]
-
-
-TF_LSTM = (0, 2, 1, 3)  # i, j, f, o → i, f, g, o
-KERAS_GRU = (1, 0, 2)  # z, r, h → r, z, n
-
-
-def tf_elman(get, inputs=I):
-    W_x, W_h = rows(get("kernel"), inputs)
-    return {"W_x": W_x, "W_h": W_h, "b": get("bias")}
-
-
-def tf_lstm(get, inputs=I):
-    W_x, W_h = rows(gates(get("lstm_cell/kernel"), TF_LSTM), inputs)
-    return {"W_x": W_x, "W_h": W_h, "b": gates(get("lstm_cell/bias"), TF_LSTM)}
-
-
-def tf_peepholes(get):
-    return tf_lstm(get) | {f"p_{gate}": get(f"w_{gate}_diag") for gate in "ifo"}
-
-
-def tf_projected(get):
-    return tf_lstm(get) | {"W_p": get("projection/kernel")}
-
-
-def tf_everything(get):
-    return tf_peepholes(get) | tf_projected(get)
-
-
-def tf_gru(get, inputs=I):
-    gate_x, gate_h = rows(get("gates/kernel"), inputs)
-    new_x, new_h = rows(get("candidate/kernel"), inputs)
-    bias = torch.cat([get("gates/bias"), get("candidate/bias")])
-    return {"W_x": torch.cat([gate_x, new_x], 1), "W_h": gate_h, "W_n": new_h, "b": bias}
-
-
-def tf_sru(get):
-    return {"W": get("W_u"), "b_f": get("b_f"), "b_r": get("b_r")}
-
-
-def tf_layer_norm(get):
-    W_x, W_h = rows(gates(get("kernel"), TF_LSTM), I)
-    names = ("input", "forget", "transform", "output", "state")
-    gamma, beta = (torch.stack([get(f"{n}/{kind}") for n in names]) for kind in ("gamma", "beta"))
-    return {"W_x": W_x, "W_h": W_h, "gamma": gamma, "beta": beta}
+def pair(make, inputs, **how):
+    """One layer from each end."""
+    return Bidirectional(Recurrent(make(inputs, H)), Recurrent(make(inputs, H), reverse=True), **how)
 
 
 TENSORFLOW = {
-    "basic_rnn": (lambda: Elman(I, H), tf_elman),
-    "basic_rnn_relu": (lambda: Elman(I, H, activation="relu"), tf_elman),
-    "lstm": (lambda: LSTM(I, H), tf_lstm),
-    "lstm_forget0": (lambda: LSTM(I, H, forget_bias=0.0), tf_lstm),
-    "lstm_cellclip": (lambda: LSTM(I, H, cell_clip=0.15), tf_lstm),
-    "lstm_peephole": (lambda: LSTM(I, H, peepholes=True), tf_peepholes),
-    "lstm_proj": (lambda: LSTM(I, H, projection=4), tf_projected),
-    "lstm_proj_clip_peephole": (
-        lambda: LSTM(I, H, peepholes=True, cell_clip=0.3, projection=4, projection_clip=0.1),
-        tf_everything,
+    "basic_rnn": lambda: Elman(I, H),
+    "basic_rnn_relu": lambda: Elman(I, H, activation="relu"),
+    "basic_lstm": lambda: LSTM(I, H),
+    "lstm": lambda: LSTM(I, H),
+    "lstm_forget0": lambda: LSTM(I, H, forget_bias=0.0),
+    "lstm_cellclip": lambda: LSTM(I, H, cell_clip=0.15),
+    "lstm_peephole": lambda: LSTM(I, H, peepholes=True),
+    "lstm_proj": lambda: LSTM(I, H, projection=4),
+    "lstm_proj_clip_peephole": lambda: LSTM(
+        I, H, peepholes=True, cell_clip=0.3, projection=4, projection_clip=0.1
     ),
-    "gru": (lambda: GRU(I, H), tf_gru),
-    "sru": (lambda: SRU(I, H), tf_sru),
-    "sru_highway": (lambda: SRU(I, H, highway=True), tf_sru),
-    "layer_norm_basic_lstm": (lambda: LayerNormLSTM(I, H), tf_layer_norm),
+    "gru": lambda: GRU(I, H),
+    "sru": lambda: SRU(I, H),
+    "sru_highway": lambda: SRU(I, H, highway=True),
+    "layer_norm_basic_lstm": lambda: LayerNormLSTM(I, H),
+    "multi_lstm_gru": lambda: Stack([Recurrent(LSTM(I, 8)), Recurrent(GRU(8, 9))]),
+    "bidirectional_gru": lambda: pair(GRU, I),
+    "stack_bidirectional_gru": lambda: Stack([pair(GRU, I), pair(GRU, 2 * H)]),
+}
+KERAS = {
+    "simple_rnn": lambda: Elman(I, H),
+    "lstm": lambda: LSTM(I, H, forget_bias=0.0),
+    "gru_reset_before": lambda: GRU(I, H),
+    "gru_reset_after": lambda: GRU(I, H, reset_after=True),
+    "bidirectional_gru_concat": lambda: pair(lambda i, h: GRU(i, h, reset_after=True), I),
+    "bidirectional_lstm_sum": lambda: pair(
+        lambda i, h: LSTM(i, h, forget_bias=0.0), I, merge=torch.add, output_size=H
+    ),
 }
 
 
-def load(cell, weights):
-    cell = cell.double()
-    cell.load_state_dict(weights)
-    return cell
+def layer_of(make):
+    made = make().double()
+    return made if isinstance(made, (Stack, Bidirectional)) else Recurrent(made)
 
 
-def tf_states(state):
-    """TensorFlow's order: c before h; its SRU keeps a copy of the output that nothing reads."""
-    return [state.c, state.h] if hasattr(state, "h") and hasattr(state, "c") else list(state)
+def flat(state, order):
+    """The tensors of a state; of an LSTM's in the other library's order."""
+    if hasattr(state, "c") and hasattr(state, "h"):
+        return [getattr(state, field) for field in order]
+    return (
+        [state] if isinstance(state, torch.Tensor) else [t for part in state for t in flat(part, order)]
+    )
+
+
+def compare(case, layer, pairs, expected):
+    """Losses and gradients, the weights' given as those of a layer of the same kind."""
+    loss = sum((ours * probe).sum() for ours, probe in pairs)
+    torch.testing.assert_close(loss, case["loss"], **CLOSE)
+    loss.backward()
+    torch.testing.assert_close(case["x"].grad, case["grad/x"], **CLOSE)
+    gradients = dict(expected.named_parameters())
+    for name, weight in layer.named_parameters():
+        torch.testing.assert_close(weight.grad, gradients[name].detach(), **CLOSE)
 
 
 @pytest.mark.parametrize("name", TENSORFLOW)
-def test_tensorflow_cells(name):
-    make, convert = TENSORFLOW[name]
-    case = Case(f"tensorflow/{name}")
-    layer = Recurrent(load(make(), convert(case.find)))
-    x = case["x"].requires_grad_()
-    outputs, state = layer(x, lengths=case["lengths"])
-    torch.testing.assert_close(outputs, case["outputs"], **CLOSE)
-    loss = (outputs * case["probe_outputs"]).sum()
-    for ours, theirs, probe in zip(
-        tf_states(state), case.states(), case.states("probe_state"), strict=False
-    ):
+def test_tensorflow(name):
+    case, layer = Case(f"tensorflow/{name}"), layer_of(TENSORFLOW[name])
+    assert from_tensorflow(layer, case.named("weight")) == ()
+    outputs, state = layer(case["x"].requires_grad_(), lengths=case["lengths"])
+    states = flat(state, "ch")
+    if name.startswith("sru"):  # there its state has a copy of its last output, which nothing reads
+        states.append(outputs[torch.arange(len(outputs)), case["lengths"] - 1])
+    for ours, theirs in zip([outputs, *states], [case["outputs"], *case.states()], strict=True):
         torch.testing.assert_close(ours, theirs, **CLOSE)
-        loss = loss + (ours * probe).sum()
-    if name.startswith("sru"):  # its h is its last output
-        last = outputs[torch.arange(len(outputs)), case["lengths"] - 1]
-        torch.testing.assert_close(last, case["state/1"], **CLOSE)
-        loss = loss + (last * case["probe_state/1"]).sum()
-    torch.testing.assert_close(loss, case["loss"], **CLOSE)
 
-    loss.backward()
-    torch.testing.assert_close(x.grad, case["grad/x"], **CLOSE)
-    expected = convert(lambda ending: case.find(ending, "grad"))
-    for weight_name, weight in layer.cell.named_parameters():
-        torch.testing.assert_close(weight.grad, expected[weight_name], **CLOSE)
-
-
-def keras_rnn(get):
-    return {"W_x": get("kernel"), "W_h": get("recurrent_kernel"), "b": get("bias")}
-
-
-def keras_lstm(get):
-    return keras_rnn(get)  # i, f, c, o is our order
-
-
-def keras_gru(get):
-    W_x, W_h = (gates(get(n), KERAS_GRU) for n in ("kernel", "recurrent_kernel"))
-    weights = {"W_x": W_x, "W_h": W_h[:, : 2 * H], "W_n": W_h[:, 2 * H :]}
-    bias = gates(get("bias"), KERAS_GRU)
-    if bias.dim() == 1:
-        return weights | {"b": bias}
-    added = torch.cat([bias[1, : 2 * H], torch.zeros(H, dtype=torch.float64)])
-    return weights | {"b": bias[0] + added, "b_n": bias[1, 2 * H :]}
-
-
-KERAS = {
-    "simple_rnn": (lambda: Elman(I, H), keras_rnn),
-    "lstm": (lambda: LSTM(I, H, forget_bias=0.0), keras_lstm),
-    "gru_reset_before": (lambda: GRU(I, H), keras_gru),
-    "gru_reset_after": (lambda: GRU(I, H, reset_after=True), keras_gru),
-}
-
-
-def keras_find(case, part=""):
-    def find(ending):
-        (name,) = [n for n in case.arrays if part in n and n.endswith(f"/{ending}")]
-        return case[name]
-
-    return find
+    gradients = copy.deepcopy(layer)
+    from_tensorflow(gradients, {n: a for n, a in case.named("grad").items() if n != "x"})
+    probes = [case["probe_outputs"], *case.states("probe_state")]
+    compare(case, layer, list(zip([outputs, *states], probes, strict=True)), gradients)
 
 
 @pytest.mark.parametrize("name", KERAS)
-def test_keras_cells(name):
-    make, convert = KERAS[name]
-    case = Case(f"keras/{name}")
-    layer = Recurrent(load(make(), convert(keras_find(case))))
-    outputs, state = layer(case["x"], lengths=case["lengths"])
-    valid = torch.arange(outputs.shape[1]) < case["lengths"][:, None]
-    torch.testing.assert_close(outputs[valid], case["outputs"][valid], **KERAS_CLOSE)
-    for ours, theirs in zip(state, case.states(), strict=True):
-        torch.testing.assert_close(ours, theirs, **KERAS_CLOSE)
+def test_keras(name):
+    case, layer = Case(f"keras/{name}"), layer_of(KERAS[name])
+    assert from_keras(layer, case.named("weight")) == ()
+    outputs, state = layer(case["x"].requires_grad_(), lengths=case["lengths"])
+    if isinstance(
+        layer, Recurrent
+    ):  # there the last output stands in the padding too; zeros in a pair's
+        valid = torch.arange(outputs.shape[1]) < case["lengths"][:, None]
+        last = outputs[torch.arange(len(outputs)), case["lengths"] - 1]
+        outputs = torch.where(valid[..., None], outputs, last[:, None])
+    states = flat(state, "hc")
+    for ours, theirs in zip([outputs, *states], [case["outputs"], *case.states()], strict=True):
+        torch.testing.assert_close(ours, theirs, **CLOSE)
+
+    given = {n: a.clone() for n, a in case.named("grad").items() if n != "x"}
+    for array in given.values():
+        if array.shape == (
+            2,
+            3 * H,
+        ):  # both biases of r and z are our b, so their gradients are the same
+            torch.testing.assert_close(array[0, : 2 * H], array[1, : 2 * H], **CLOSE)
+            array[1, : 2 * H] = 0
+    gradients = copy.deepcopy(layer)
+    from_keras(gradients, given)
+    probes = [case["probe_outputs"], *case.states("probe_state")]
+    compare(case, layer, list(zip([outputs, *states], probes, strict=True)), gradients)
 
 
-def both(case, convert, find, inputs):
-    def one(part, reverse):
-        cell = GRU(inputs, H, reset_after="b_n" in (w := convert(find(part))))
-        return Recurrent(load(cell, w), reverse=reverse)
-
-    return Bidirectional(one("forward", False), one("backward", True))
-
-
-def test_keras_bidirectional_gru():
-    case = Case("keras/bidirectional_gru_concat")
-    layer = both(case, keras_gru, lambda part: keras_find(case, part), I)
-    outputs, (ahead, behind) = layer(case["x"], lengths=case["lengths"])
-    valid = torch.arange(outputs.shape[1]) < case["lengths"][:, None]
-    torch.testing.assert_close(outputs[valid], case["outputs"][valid], **KERAS_CLOSE)
-    torch.testing.assert_close(ahead.h, case["state/0"], **KERAS_CLOSE)
-    torch.testing.assert_close(behind.h, case["state/1"], **KERAS_CLOSE)
-
-
-@pytest.mark.parametrize("layers", [1, 2])
-def test_tensorflow_bidirectional_gru(layers):
-    """A stacked pair: each layer reads both directions of the one below."""
-    case = Case(f"tensorflow/{'stack_' if layers == 2 else ''}bidirectional_gru")
-
-    def pair(number):
-        inputs = I if number == 0 else 2 * H
-
-        def find(part):
-            prefix = f"layer{number}/bidirectional_rnn/{'fw' if part == 'forward' else 'bw'}/gru_cell"
-            return lambda ending: case.find(f"{prefix}/{ending}")
-
-        return both(case, lambda get: tf_gru(get, inputs), find, inputs)
-
-    outputs, states = Stack([pair(n) for n in range(layers)])(case["x"], lengths=case["lengths"])
-    torch.testing.assert_close(outputs, case["outputs"], **CLOSE)
-    ours = [state.h for pair_state in states for state in pair_state]
-    for got, expected in zip(ours, case.states(), strict=True):
-        torch.testing.assert_close(got, expected, **CLOSE)
-
-
-def test_tensorflow_stack_of_two_kinds():
-    case = Case("tensorflow/multi_lstm_gru")
-    lower = load(LSTM(I, 8), tf_lstm(lambda e: case.find(f"cell_0/{e}")))
-    upper = load(GRU(8, 9), tf_gru(lambda e: case.find(f"cell_1/gru_cell/{e}"), 8))
-    stack = Stack([Recurrent(lower), Recurrent(upper)])
-    outputs, (first, second) = stack(case["x"], lengths=case["lengths"])
-    torch.testing.assert_close(outputs, case["outputs"], **CLOSE)
-    for got, expected in zip((first.c, first.h, second.h), case.states(), strict=True):
-        torch.testing.assert_close(got, expected, **CLOSE)
+def test_tensorflow_residual():
+    """The second layer's output is added to its input."""
+    case, stack = (
+        Case("tensorflow/residual_gru"),
+        Stack([Recurrent(GRU(I, I)) for _ in range(2)]).double(),
+    )
+    from_tensorflow(stack, case.named("weight"))
+    lower, upper = stack.layers
+    below, first = lower(case["x"], lengths=case["lengths"])
+    above, second = upper(below, lengths=case["lengths"])
+    for ours, theirs in zip(
+        (below + above, first.h, second.h), (case["outputs"], *case.states()), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, **CLOSE)
 
 
 def authors_sru(get):
@@ -264,7 +185,8 @@ AUTHORS_SRU = {
 @pytest.mark.parametrize("name", AUTHORS_SRU)
 def test_sru_of_its_authors(name):
     case = Case(f"sru/{name}")
-    layer = Recurrent(load(AUTHORS_SRU[name](), authors_sru(lambda n: case[f"weight/{n}"])))
+    layer = Recurrent(AUTHORS_SRU[name]().double())
+    layer.cell.load_state_dict(authors_sru(lambda n: case[f"weight/{n}"]))
     x, start = case["x"].requires_grad_(), case["start"].requires_grad_()
     outputs, state = layer(x, SRUState(start))
     torch.testing.assert_close(outputs, case["outputs"], **CLOSE)

@@ -1,1 +1,14 @@
 """The one door for foreign weights: to and from the layers of other frameworks, a file each."""
+
+from ostinato.interchange.keras import from_keras, layer_from_keras, read_keras, to_keras
+from ostinato.interchange.tensorflow import from_tensorflow, layer_from_tensorflow, to_tensorflow
+
+__all__ = [
+    "from_keras",
+    "from_tensorflow",
+    "layer_from_keras",
+    "layer_from_tensorflow",
+    "read_keras",
+    "to_keras",
+    "to_tensorflow",
+]
