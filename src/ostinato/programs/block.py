@@ -47,8 +47,8 @@ class Block:
         return [True] * len(self.active)
 
     def turned(self) -> "Block":
-        """The same steps, walked backwards."""
-        return Block(self.batch, self.active, self.cut, self.cuts, backwards=True)
+        """The same steps, walked the other way."""
+        return Block(self.batch, self.active, self.cut, self.cuts, backwards=not self.backwards)
 
     def steps(self, values: Tensor) -> Sequence[Tensor]:
         """The rows of each step."""

@@ -85,7 +85,7 @@ class StepProgram:
     @cached_property
     def inference(self) -> Runnable:
         """The forward pass that keeps nothing."""
-        return runnable(self.program)
+        return runnable(self.program, self.program.sequences)
 
     @cached_property
     def one_step(self) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
@@ -113,11 +113,11 @@ class StepProgram:
             )
             program = gather_factors(program)
             self._derived[key] = Derived(
-                runnable(self.program, kept),
+                runnable(self.program, self.program.sequences, kept),
                 kept,
                 backward,
                 program,
-                runnable(program, backwards=True),
+                runnable(program, gradients, backwards=True),
                 bool(gradients),
                 tuple(self.program.weights.index(w) for w in used),
                 self.program.weights,

@@ -25,6 +25,8 @@ class Layout:
     sorted_rows: Tensor | None
     cut: Tensor | None
     cuts: list[bool]
+    from_end: bool = False
+    """whether rows that all end together are walked from there: the blocks turn round, nothing else"""
 
     @classmethod
     def of(
@@ -37,9 +39,10 @@ class Layout:
         device: torch.device,
     ) -> "Layout":
         """The layout of a checked batch; `resets` as the walk meets them (see `reversed_resets`)."""
-        if lengths is None and not reverse:
+        if lengths is None and not (reverse and resets is not None):
             cut = None if resets is None else resets.t().reshape(-1)
-            return cls(batch, time, [batch] * time, None, None, cut, _any_by_step(resets, time))
+            any_cut = _any_by_step(resets, time)
+            return cls(batch, time, [batch] * time, None, None, cut, any_cut, from_end=reverse)
         if lengths is None:
             lengths = torch.full((batch,), time)
         sorted_lengths, rows = lengths.cpu().sort(descending=True, stable=True)
@@ -87,6 +90,12 @@ class Layout:
         steps = source[rows.start // batch : rows.stop // batch]
         return steps.reshape(rows.stop - rows.start, *source.shape[2:])
 
+    def steps(self, source: Tensor, rows: slice, block: Block) -> Sequence[Tensor]:
+        """The rows of each of a block's steps; where rows are not sorted, without a copy."""
+        if self.order is not None or not self.batch:
+            return block.steps(self.take(source, rows))
+        return source[rows.start // self.batch : rows.stop // self.batch].unbind()
+
     def outputs(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         """Room for `[B, T, …]`, zero in the padding; step by step, as the walk makes it, if it can."""
         if self.order is None:
@@ -120,7 +129,8 @@ class Layout:
         """The rows of all steps → `[B, T, …]`, zero in the padding; autograd follows."""
         shape = rows.shape[1:]
         if self.order is None:
-            return rows.view(self.time, self.batch, *shape).transpose(0, 1)
+            steps = rows.view(self.time, self.batch, *shape)
+            return (steps.flip(0) if self.from_end else steps).transpose(0, 1)
         whole = rows.new_zeros(self.batch * self.time, *shape).index_copy(0, self.order, rows)
         return whole.view(self.batch, self.time, *shape)
 
@@ -135,7 +145,7 @@ class Layout:
         return state.index_select(0, self.sorted_rows.argsort())
 
     def blocks(self, steps: int, first: int = 0, last: int | None = None) -> list[tuple[slice, Block]]:
-        """Blocks of so many steps, and the packed rows that each covers."""
+        """Blocks of so many steps, in the order of the walk, and the packed rows that each covers."""
         last = len(self.active) if last is None else last
         at = sum(self.active[:first])
         made = []
@@ -145,8 +155,11 @@ class Layout:
             rows = slice(at, at + sum(active))
             cuts = self.cuts[start:stop]
             cut = self.cut[rows] if self.cut is not None and any(cuts) else None
-            made.append((rows, Block(self.batch, active, cut, cuts)))
             at = rows.stop
+            if self.from_end:
+                every = self.batch * self.time
+                rows = slice(every - rows.stop, every - rows.start)
+            made.append((rows, Block(self.batch, active, cut, cuts, backwards=self.from_end)))
         return made
 
 

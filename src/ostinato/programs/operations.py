@@ -141,8 +141,10 @@ def _conv_outer(a: Tensor, g: Tensor, to: Any, **settings: Any) -> Tensor:
     return _conv_back(g, a, g.new_empty(*to), [False, True, False], **settings)
 
 
-def _outer(a: Tensor, g: Tensor) -> Tensor:
-    return a.reshape(-1, a.shape[-1]).t() @ g.reshape(-1, g.shape[-1])
+def _outer(a: Tensor, g: Tensor, before: Tensor | None = None) -> Tensor:
+    """Of all rows together; added to that of the rows before, in its place."""
+    a, g = a.reshape(-1, a.shape[-1]).t(), g.reshape(-1, g.shape[-1])
+    return a @ g if before is None else before.addmm_(a, g)
 
 
 def _sum_rows(g: Tensor, to: Any) -> Tensor:

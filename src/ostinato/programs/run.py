@@ -12,6 +12,7 @@ from ostinato.cells.cell import CellState
 from ostinato.programs.block import Block, beside
 from ostinato.programs.compiled import Derived, StepProgram, step_program
 from ostinato.programs.layout import Layout
+from ostinato.programs.source import Runnable
 
 WALKED, SCANNED = 1 << 19, 1 << 18
 """So many numbers of the widest value in a block. A scan works on all its steps at once, and is fastest
@@ -112,15 +113,24 @@ def _walk(
     kept: list[Any] | None,
 ) -> list[Tensor]:
     """Walks the blocks of one chunk; the state after it."""
-    function = (call.steps.inference if kept is None else call.derived.forward).function  # type: ignore[union-attr]
+    program = call.steps.inference if kept is None else call.derived.forward  # type: ignore[union-attr]
     for rows, block in call.layout.blocks(call.block_steps, first, last):
-        sequences = [call.layout.take(source, rows)] if call.steps.program_reads_x else []
-        (output,), values, at, _ = function(block, *sequences, *weights, *at, *fresh)
+        sequences = [_taken(call, program, source, rows, block)] if call.steps.program_reads_x else []
+        (output,), values, at, _ = program.function(block, *sequences, *weights, *at, *fresh)
         if outputs is not None:
             call.layout.put(outputs, rows, output)
         if kept is not None:
             kept.append((rows, block, values))
     return at
+
+
+def _taken(
+    call: _Call, program: Runnable, source: Tensor, rows: slice, block: Block
+) -> Tensor | Sequence[Tensor]:
+    """What a block reads of its first sequence: all rows, or those of each step."""
+    if program.first_by_step:
+        return call.layout.steps(source, rows, block)
+    return call.layout.take(source, rows)
 
 
 class _Walk(torch.autograd.Function):
@@ -154,15 +164,17 @@ class _Walk(torch.autograd.Function):
         d_x = layout.gradient(x, bool(derived.program.outputs)) if wanted else None
         sums: list[Tensor | None] = [None] * sum(len(v) for _, v in derived.backward.program.sums)
         for rows, block, values in _blocks_from_the_end(ctx, call, x, fresh, weights, past):
-            d_output = [layout.take(source, rows)] if derived.reads_output_gradient else []
+            reads = derived.reads_output_gradient
+            d_output = [_taken(call, derived.run, source, rows, block)] if reads else []
             known = [weights[i] for i in derived.weights]
             outputs, _, at, parts = derived.run.function(
-                block.turned(), *d_output, *values, *known, *at, *d_fresh
+                block.turned(), *d_output, *values, *known, *at, *d_fresh, *([sums] if sums else [])
             )
             if d_x is not None and outputs:
                 layout.put(d_x, rows, outputs[0])
-            # Not in place: two weights may share one sum, and a sum of one row is that row itself.
-            sums = [b if a is None else a + b for a, b in zip(sums, parts, strict=True)]
+            # Not in place, unless the program did so: two weights may share one sum, and a sum of one
+            # row is that row itself.
+            sums = [b if a is None or a is b else a + b for a, b in zip(sums, parts, strict=True)]
         d_state = [layout.unsort(each) for each in at]
         d_weights = derived.by_weight(sums)
         return (

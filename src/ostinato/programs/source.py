@@ -13,6 +13,7 @@ from ostinato.programs.operations import DIRECT, FRESH, NAMES, POINTWISE, expres
 from ostinato.programs.program import Carried, Op, Program, Value, in_order, producers, uses
 from ostinato.programs.scan import Scan, as_scans
 from ostinato.programs.split import Parts, live, split
+from ostinato.programs.tanh import tanh
 
 MASKS = frozenset({"gt", "ge", "lt", "le", "eq", "ne"})
 
@@ -21,21 +22,30 @@ MASKS = frozenset({"gt", "ge", "lt", "le", "eq", "ne"})
 class Runnable:
     """A program's source, and the function that it makes.
 
-    `function(block, sequences, weights, starts, fresh) → (outputs, kept, ends, sums)`.
+    `function(block, sequences, weights, starts, fresh, sums) → (outputs, kept, ends, sums)`: the sums
+    of the blocks before come in, if there are any to make. Where `first_by_step`, the first sequence
+    is given as the rows of each step, for nothing but the walk reads it.
     """
 
     source: str
     function: Callable[..., tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]]
     scanned: bool
+    first_by_step: bool
 
 
-def runnable(program: Program, keep: Sequence[Value] = (), backwards: bool = False) -> Runnable:
-    """Python that runs a program, and also returns the values to keep."""
+def runnable(
+    program: Program, read: Iterable[Value], keep: Sequence[Value] = (), backwards: bool = False
+) -> Runnable:
+    """Python that runs a program, and also returns the values to keep.
+
+    `read` is the sequence that is not the program's own but read from without, if there is one.
+    """
     program = _with_own_results(program, backwards)
     parts = split(program)
     scans = as_scans(program, parts)
-    source = _Source(program, parts, scans, keep, backwards).text()
-    return Runnable(source, as_function(source), scans is not None)
+    made = _Source(program, parts, scans, {*read}, keep, backwards)
+    source = made.text()
+    return Runnable(source, as_function(source, tanh=tanh), scans is not None, made.first_by_step)
 
 
 def one_step(program: Program) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
@@ -97,10 +107,11 @@ class _Source:
         program: Program,
         parts: Parts,
         scans: tuple[tuple[Scan, ...], tuple[Op, ...]] | None,
+        read: set[Value],
         keep: Sequence[Value],
         backwards: bool,
     ) -> None:
-        self.program, self.parts, self.scans = program, parts, scans
+        self.program, self.parts, self.scans, self.read = program, parts, scans, read
         self.keep, self.backwards = keep, backwards
         self.lines: list[str] = []
         self.scattered: set[Value] = set()
@@ -108,10 +119,14 @@ class _Source:
         self.joined: set[Value] = set()
         self.roomy: set[Value] = set()
         self.made_by = producers(program.ops)
+        self.summed = [value for _, values in program.sums for value in values]
+        self.added_up = {op.output for op in program.ops if op.kind == "outer"}
+        self.added_up &= {value for value in self.summed if uses(program)[value] == 1}
+        self.first_by_step = False
 
     def text(self) -> str:
         program, parts = self.program, self.parts
-        wanted = {*program.outputs, *self.keep, *(v for _, values in program.sums for v in values)}
+        wanted = {*program.outputs, *self.keep, *self.summed}
         wanted |= {each.handed_on for each in (*parts.early, *parts.late)}
         walk = () if self.scans else parts.walk
         after = self._after(wanted)
@@ -120,13 +135,14 @@ class _Source:
 
         names = [v.name for v in (*program.sequences, *program.weights)]
         names += [f"{c.given.name}_{kind}" for kind in ("start", "fresh") for c in program.carried]
+        names += ["sums"] if program.sums else []
         self._line(0, f"def run({', '.join(['block', *names])}):")
         self._line(1, f"like, rows = {program.carried[0].given.name}_start, block.rows")
         self._line(1, "# before")
         read_by_walk = {v for op in walk for v in op.values}
         taken = outside | read_by_walk | self._coefficients() | {c.handed_on for c in parts.walked}
         before, after = fused(before, taken), fused(after, wanted)
-        self._put_side_by_side(before, after, wanted)
+        self._put_side_by_side(before, walk, after, wanted)
         self._part(before, taken)
         if self.scans:
             self._scan()
@@ -134,7 +150,7 @@ class _Source:
             self._walk(walk, outside)
         self._line(1, "# after")
         self._part(after, wanted)
-        sums = [v.name for _, values in program.sums for v in values]
+        sums = [v.name for v in self.summed]
         ends = [f"{c.given.name}_end" for c in program.carried]
         results = [[v.name for v in program.outputs], [v.name for v in self.keep], ends, sums]
         self._line(1, "return " + ", ".join(f"[{', '.join(each)}]" for each in results))
@@ -179,23 +195,26 @@ class _Source:
                 self._line(1, f"{op.output.name} = {op.output.name}_all")
             else:
                 text, _ = expression(op, called(op), "rows")
-                if op.output in self.places:
+                if op.output in self.added_up:
+                    text = f"{text[:-1]}, sums[{self.summed.index(op.output)}])"
+                elif op.output in self.places:
                     self._room_for(op.output)
                     text = f"{text[:-1]}, out={self.places[op.output][1]})"
                 elif op in over:
                     text = f"{text[:-1]}, out={over[op].name})"
                 self._line(1, f"{', '.join(v.name for v in op.outputs)} = {text}")
 
-    def _put_side_by_side(self, before: list[Op], after: list[Op], wanted: set[Value]) -> None:
-        """What is put side by side is written there at once, if all of it is made outside the walk."""
-        ops = [*before, *after]
-        made_by = producers(ops)
-        for op in ops:
-            makers = [made_by.get(each) for each in op.values]
-            alone = len(set(op.values)) == len(op.inputs) and not wanted & set(op.values)
-            if op.kind != "cat" or not alone or any(each in self.places for each in op.values):
-                continue
-            if all(each is not None and each.kind in POINTWISE - MASKS for each in makers):
+    def _put_side_by_side(
+        self, before: list[Op], walk: Iterable[Op], after: list[Op], wanted: set[Value]
+    ) -> None:
+        """What is put side by side outside the walk is written there at once, if all of it can be."""
+        outside = [*before, *after]
+        made_by = producers(op for op in outside if op.kind in POINTWISE - MASKS)
+        steps = {v for op in walk for v in op.outputs if not self._mask(v)}
+        movable = {*made_by, *steps - {each.handed_on for each in self.parts.walked}} - wanted
+        for op in outside:
+            alone = len(set(op.values)) == len(op.inputs)
+            if op.kind == "cat" and alone and {*op.values} <= movable - {*self.places}:
                 self.joined.add(op.output)
                 start, axis = 0, op.options["axis"]
                 for part in op.values:
@@ -249,14 +268,22 @@ class _Source:
 
     # The walk.
 
-    def _histories(self) -> None:
-        for each in self.parts.walked:
+    def _histories(self, carried: Iterable[Carried]) -> None:
+        for each in carried:
             name = each.given.name
             self._line(1, f"{name}_all = block.history({name}_start)")
 
-    def _seen(self) -> None:
+    def _remembered(self, outside: set[Value]) -> list[Carried]:
+        """What somebody reads after the walk, or what is no tensor of its own unless written to one."""
+        return [
+            each
+            for each in self.parts.walked
+            if {each.given, each.handed_on} & outside or self.made_by[each.handed_on].kind not in FRESH
+        ]
+
+    def _seen(self, carried: Iterable[Carried]) -> None:
         """After the walk: what each step was given and handed on, all steps together."""
-        for each in self.parts.walked:
+        for each in carried:
             name = each.given.name
             fresh = "None" if self.backwards else f"{name}_fresh"
             self._line(1, f"{name} = block.given({name}_all, {name}_start, {fresh})")
@@ -265,7 +292,7 @@ class _Source:
     def _scan(self) -> None:
         assert self.scans
         self._line(1, "# walk: a scan")
-        self._histories()
+        self._histories(self.parts.walked)
         for scan in self.scans[0]:
             name = scan.carried.given.name
             a, b = (
@@ -274,7 +301,7 @@ class _Source:
             )
             self._line(1, f"block.scan({a}, {b}, {name}_start, {name}_fresh, {name}_all)")
             self._line(1, f"{name}_end = block.last(block.handed_on({name}_all), {name}_start)")
-        self._seen()
+        self._seen(self.parts.walked)
 
     def _walk(self, walk: Sequence[Op], outside: set[Value]) -> None:
         walked = self.parts.walked
@@ -282,20 +309,23 @@ class _Source:
         made = {v for op in walk for v in op.outputs}
         given = {each.given for each in walked}
         reads = {v for op in walk for v in op.values if v.rows} - made - given
+        elsewhere = {v for op in (*self.parts.before, *self.parts.after) for v in op.values}
+        by_step = self.read & reads - outside - elsewhere
+        self.first_by_step = bool(by_step)
         for value in sorted(reads, key=repr):
-            self._line(1, f"{value.name}_s = block.steps({value.name})")
-        self._histories()
+            text = value.name if value in by_step else f"block.steps({value.name})"
+            self._line(1, f"{value.name}_s = {text}")
+        remembered = self._remembered(outside)
+        self._histories(remembered)
         where = {}
-        for each in walked:
+        for each in remembered:
             where[each.handed_on] = f"{each.given.name}_out"
             self._line(
                 1, f"{each.given.name}_out = block.steps(block.handed_on({each.given.name}_all))"
             )
         for value in sorted((outside & made) - set(where), key=repr):
             where[value] = f"{value.name}_out"
-            sizes = "".join(f", {size}" for size in value.shape)
-            kind = ", dtype=bool_" if self._mask(value) else ""
-            self._line(1, f"{value.name}_all = block.buffer(like{sizes}{kind})")
+            self._line(1, f"{value.name}_all = {self._room_of_all_steps(value)}")
             self._line(1, f"{value.name}_out = block.steps({value.name}_all)")
         ops = fused(walk, {*where, *(each.handed_on for each in walked)})
         for value in sorted(
@@ -325,9 +355,17 @@ class _Source:
                 self._line(3, f"block.cut_gradient(s, {name}, {name}_fresh)")
         for name in names:
             self._line(1, f"{name}_end = block.end({name}, {name}_full)")
-        self._seen()
+        self._seen(remembered)
         for value in sorted(set(where) - {c.handed_on for c in walked} - self.scattered, key=repr):
             self._line(1, f"{value.name} = {value.name}_all")
+
+    def _room_of_all_steps(self, value: Value) -> str:
+        if value in self.places:
+            self._room_for(value)
+            return self.places[value][1]
+        sizes = "".join(f", {size}" for size in value.shape)
+        kind = ", dtype=bool_" if self._mask(value) else ""
+        return f"block.buffer(like{sizes}{kind})"
 
     def _mask(self, value: Value) -> bool:
         """Whether it holds True and False, as a comparison or a view of one does."""
@@ -343,13 +381,14 @@ class _Source:
         for op in ops:
             for value in op.values:
                 count[value] = count.get(value, 0) + 1
+        taken = {*where, *(each.handed_on for each in self.parts.walked)}
         left = []
         for op in ops:
             parts = (
                 [made_by.get(v) for v in op.values] if op.kind == "cat" and op.output in where else []
             )
             if not parts or not all(
-                p and p.kind in DIRECT and count[p.output] == 1 and p.output not in where for p in parts
+                p and p.kind in DIRECT and count[p.output] == 1 and p.output not in taken for p in parts
             ):
                 left.append(op)
                 continue
