@@ -1,0 +1,299 @@
+"""Any number of layers of one cell, in one direction or both, in the form of torch.nn.LSTM."""
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout as dropped
+from torch.nn.utils.rnn import PackedSequence
+
+from ostinato.cells import Cell
+from ostinato.cells.cell import CellState
+from ostinato.drivers import Recurrent
+from ostinato.drivers.recurrent import Recompute
+from ostinato.errors import KindError, OptionError, ShapeError, nearest
+from ostinato.kernels import RowName
+from ostinato.nn.sequences import Lengths, sequences
+from ostinato.nn.stacked import stacked, unstacked
+from ostinato.wrappers import Bidirectional, BothStates
+
+C = TypeVar("C", bound=Cell)
+
+
+class _Place(NamedTuple):
+    """One cell of the layers: which, and what its weights are called there."""
+
+    cell: Cell
+    """without weights"""
+    suffix: str
+    names: tuple[str, ...]
+    """of its weights, without the suffix"""
+
+
+class RecurrentLayers(nn.Module):
+    """Layers of one cell in torch.nn's form; a subclass says of which: `cell_type`.
+
+    `layer(input, hx=None, *, lengths=None, resets=None) → (output, state)`:
+    `input` is `[T, B, I]`, `[B, T, I]` with batch_first, `[T, I]` for one sequence alone, or a
+    PackedSequence; `output` has its form, `D·H` wide, D being 2 if bidirectional and 1 else.
+    `hx`, and the state returned, is of each field of the cell's state a tensor `[L·D, B, H]`, layers
+    and directions first: one such tensor, or a tuple of them (see `nn.stacked`).
+    `lengths [B]`: outputs past a row's length are zero, its state stays at its last valid step, and
+    the padding changes nothing; a PackedSequence has them already.
+    `resets`, shaped as input but for its last axis: where True, a row's state is put back to the
+    initial state before that step.
+
+    Options: `num_layers` (L), each layer reading the outputs of the one below; `dropout`, the share
+    dropped from these, a new mask each step; `bidirectional`; `batch_first`; `device`, `dtype`; and
+    `learn_initial_state`: weights `h_0_l0`, …, zeros at first, from which a row without hx starts and
+    to which resets return. `row` and `recompute` are those of `drivers.Recurrent`, all others those of
+    the cell.
+
+    Weights have the cell's names with torch's suffixes: `W_l0`, `W_l0_reverse`, `W_l1`, …. They may be
+    replaced, parametrised, tied or frozen as those of any module.
+
+    Raises OptionError, KindError, ShapeError, StateError, LengthsError, DtypeError or DeviceError, most
+    of them a ValueError and a RuntimeError too, for what torch.nn refuses and for what does not fit.
+
+    Differs from torch in: lengths, resets and step; T = 0 is a sequence as any other.
+    """
+
+    cell_type: ClassVar[type[Cell]]
+    usual: ClassVar[Mapping[str, Any]] = {}
+    """Options of the cell that are otherwise here unless given."""
+    shown: ClassVar[Mapping[str, Any]] = {
+        "num_layers": 1,
+        "bias": True,
+        "batch_first": False,
+        "dropout": 0.0,
+        "bidirectional": False,
+        "learn_initial_state": False,
+        "row": "auto",
+        "recompute": None,
+    }
+    """Attributes that are printed where they are not this."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        learn_initial_state: bool = False,
+        row: RowName = "auto",
+        recompute: Recompute = None,
+        **options: Any,
+    ):
+        super().__init__()
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
+        self.dropout = dropout
+        self.learn_initial_state = learn_initial_state
+        self.row, self.recompute = row, recompute
+        self.options = options
+        self._check()
+        # In tuples, where nn.Module looks for no parts: the weights are this module's own.
+        self._places: tuple[tuple[_Place, ...], ...] = ()
+        width = input_size
+        for k in range(num_layers):
+            both = range(1 + bidirectional)
+            self._places += (tuple(self._place(width, k, d, device, dtype) for d in both),)
+            width = self.output_size
+        self.reset_parameters()
+
+    # What a subclass may put in the place of the cell's own.
+
+    def cell_options(self) -> dict[str, Any]:
+        """With which the cell is made."""
+        return {**self.usual, **self.options}
+
+    def held(self, cell: Cell) -> dict[str, tuple[int, ...]]:
+        """The weights that this module holds for a cell, without suffix, and their shapes."""
+        if not self.bias:
+            raise OptionError(f"{self._name}: its cell has biases of its own, so bias=False cannot be.")
+        return {name: tuple(each.shape) for name, each in cell.named_parameters()}
+
+    def weights(self, cell: Cell, held: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The cell's own weights, computed from those held."""
+        return held
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew, as the cell does."""
+        for place in (place for row in self._places for place in row):
+            cell = self._bound(place)
+            cell.reset_parameters()
+            for field in cell.State._fields if self.learn_initial_state else ():  # type: ignore[attr-defined]
+                nn.init.zeros_(getattr(cell, f"{field}_0"))
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,  # noqa: A002
+        hx: Any = None,
+        *,
+        lengths: Lengths | None = None,
+        resets: Tensor | None = None,
+    ) -> tuple[Any, Any]:
+        x, lengths, resets, alone, restored = sequences(
+            self._name, input, self.input_size, self.batch_first, lengths, resets
+        )
+        states = self._states(hx, x.shape[0], alone)
+        last: list[CellState] = []
+        for number, layer in enumerate(self.layers()):
+            own = states[len(last) : len(last) + 1 + self.bidirectional]
+            x = self._dropped(x, number)
+            if isinstance(layer, Recurrent):
+                x, state = layer(x, own[0], lengths=lengths, resets=resets)
+                last.append(state)
+            else:
+                both = None if own[0] is None else BothStates(*own)
+                x, state = layer(x, both, lengths=lengths, resets=resets)
+                last += state
+        return restored(x), stacked(last, alone)
+
+    def step(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:  # noqa: A002
+        """One time step: `(x_t [B, I], state) → (output_t [B, H], state)`, or `x_t [I]` alone.
+
+        The same weights and the same form of state as for a sequence, whatever `row` is: one step of
+        the cell has no walk.
+
+        Raises OptionError for a bidirectional layer.
+        """
+        if self.bidirectional:
+            raise OptionError(
+                f"{self._name}: expected a layer in one direction, got bidirectional=True: it reads "
+                "each sequence from its end too, which one step does not know. Call it on whole ones."
+            )
+        if input.dim() not in (1, 2) or input.shape[-1] != self.input_size:
+            raise ShapeError(
+                f"{self._name}: one step takes x_t of shape [B, I={self.input_size}], or "
+                f"[I={self.input_size}] alone, got {list(input.shape)}."
+            )
+        alone = input.dim() == 1
+        x = input.unsqueeze(0) if alone else input
+        states = self._states(hx, x.shape[0], alone)
+        for number, (place,) in enumerate(self._places):
+            x, states[number] = self._bound(place)(self._dropped(x, number), states[number])
+        return (x.squeeze(0) if alone else x), stacked(states, alone)
+
+    def initial_state(self, batch: int) -> Any:
+        """What a batch starts from where no hx is given."""
+        cells = [self._bound(place) for row in self._places for place in row]
+        return stacked([cell.initial_state(batch) for cell in cells], alone=False)
+
+    def layers(self) -> list[Recurrent | Bidirectional]:
+        """Each layer, from the bottom, as drivers know it, with the weights as they are now."""
+        made: list[Recurrent | Bidirectional] = []
+        for row in self._places:
+            parts = [
+                Recurrent(self._bound(place), d == 1, row=self.row, recompute=self.recompute)
+                for d, place in enumerate(row)
+            ]
+            made.append(Bidirectional(parts[0], parts[1]) if self.bidirectional else parts[0])
+        return made
+
+    @property
+    def output_size(self) -> int:
+        return self._places[0][0].cell.output_size * (1 + self.bidirectional)
+
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """The weights of each layer and direction."""
+        return [
+            [getattr(self, name + place.suffix) for name in place.names]
+            for row in self._places
+            for place in row
+        ]
+
+    def flatten_parameters(self) -> None:
+        """Nothing: torch.nn's layers need it for cuDNN, and code written for them calls it."""
+
+    def extra_repr(self) -> str:
+        said = [str(self.input_size), str(self.hidden_size)]
+        given = {name: getattr(self, name) for name in self.shown} | self.options
+        for name, value in given.items():
+            if name not in self.shown or value != self.shown[name]:
+                said.append(f"{name}={value!r}")
+        return ", ".join(said)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _check(self) -> None:
+        for name in ("bias", "batch_first", "bidirectional", "learn_initial_state"):
+            if not isinstance(getattr(self, name), bool):
+                raise KindError(f"{self._name}: {name} is True or False, got {getattr(self, name)!r}.")
+        for name in ("input_size", "hidden_size", "num_layers"):
+            size = getattr(self, name)
+            if not isinstance(size, int) or isinstance(size, bool):
+                raise KindError(f"{self._name}: {name} is a whole number, got {size!r}.")
+            if size < 1:
+                raise ShapeError(f"{self._name}: {name} must be at least 1, got {size}.")
+        share = self.dropout
+        if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
+            raise OptionError(f"{self._name}: dropout is the share dropped, 0 to 1, got {share!r}.")
+        if share > 0 and self.num_layers == 1:
+            warnings.warn(
+                f"{self._name}: dropout={share} acts between layers, and there is one layer.",
+                stacklevel=4,
+            )
+        cells = list(inspect.signature(self.cell_type).parameters)[2:]
+        own = [name for name in inspect.signature(type(self)).parameters if name != "options"]
+        for name in self.options:
+            if name not in cells:
+                raise OptionError(
+                    f'{self._name}: there is no option "{name}"; {nearest(name, [*cells, *own])}'
+                )
+
+    def _place(
+        self,
+        width: int,
+        k: int,
+        d: int,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> _Place:
+        """A cell without weights, and the parameters of this module that it will have."""
+        with torch.device("meta"):
+            cell = self.cell_type(width, self.hidden_size, **self.cell_options())
+        if self.learn_initial_state:
+            cell.learn_initial_state()
+        if any("." in name for name, _ in cell.named_parameters()):
+            raise OptionError(
+                f"{self._name}: an activation with weights of its own is no option here; write a cell "
+                "that has them."
+            )
+        suffix = f"_l{k}{'_reverse' if d else ''}"
+        shapes = self.held(cell)
+        for name, shape in shapes.items():
+            empty = torch.empty(shape, device=device, dtype=dtype)
+            self.register_parameter(name + suffix, nn.Parameter(empty))
+        cell._parameters.clear()
+        return _Place(cell, suffix, tuple(shapes))
+
+    def _bound(self, place: _Place) -> Cell:
+        held = {name: getattr(self, name + place.suffix) for name in place.names}
+        return bound(place.cell, self.weights(place.cell, held), self.training)
+
+    def _states(self, hx: Any, batch: int, alone: bool) -> list[CellState | None]:
+        cells = [place.cell for row in self._places for place in row]
+        return unstacked(self._name, hx, cells, batch, alone)
+
+    def _dropped(self, x: Tensor, number: int) -> Tensor:
+        return dropped(x, self.dropout, self.training) if number and self.dropout else x
+
+
+def bound(cell: C, weights: Mapping[str, Tensor], training: bool) -> C:
+    """The same cell with these weights: a light copy, so that nothing is changed that others hold."""
+    made = object.__new__(type(cell))
+    made.__dict__ = {**cell.__dict__, "_parameters": dict(weights), "training": training}
+    return made
