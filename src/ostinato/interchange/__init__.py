@@ -1,5 +1,6 @@
 """The one door for foreign weights: to and from the layers of other frameworks, a file each."""
 
+from ostinato.interchange.checkpoint import read_tensorflow
 from ostinato.interchange.keras import from_keras, layer_from_keras, read_keras, to_keras
 from ostinato.interchange.tensorflow import from_tensorflow, layer_from_tensorflow, to_tensorflow
 
@@ -9,6 +10,7 @@ __all__ = [
     "layer_from_keras",
     "layer_from_tensorflow",
     "read_keras",
+    "read_tensorflow",
     "to_keras",
     "to_tensorflow",
 ]

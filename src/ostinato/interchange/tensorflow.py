@@ -110,8 +110,8 @@ def from_tensorflow(
 ) -> tuple[str, ...]:
     """Loads TensorFlow 1's variables into a cell or a layer of cells; returns the names not used.
 
-    `variables`: name → array, or what `tf.train.load_checkpoint` returns. Names may end in `:0`; what
-    optimizers keep is passed over. The cells are found by their scopes: `rnn/lstm_cell`, or `fw` and
+    `variables`: name → array, or what `read_tensorflow` or `tf.train.load_checkpoint` returns. Names may
+    end in `:0`; what optimizers keep is passed over. The cells are found by their scopes: `rnn/lstm_cell`, or `fw` and
     `bw`, `cell_0`, `cell_1`, … around them. `scope` keeps to the names below it, where a checkpoint
     has more than one network, or cells with names of their own.
 
