@@ -224,6 +224,10 @@ WRONG = {
         lambda: to_keras(LSTM(I, H, peepholes=True)),
         r"LSTM\(.*peepholes=True\): Keras has no place for its weight p_i",
     ),
+    "learned start": (
+        lambda: to_keras(Recurrent(GRU(I, H).learn_initial_state())),
+        r"GRU\(.*\): Keras' layer has no place for an initial state that is learned, h_0",
+    ),
     "two activations": (
         lambda: to_keras(LSTM(I, H, output_activation="relu")),
         "LSTM: Keras has one activation for g and c, .* output_activation='relu'",

@@ -353,6 +353,11 @@ WRONG = {
         lambda: to_tensorflow(LSTM(I, H, coupled=True, cell_clip=1.0)),
         "LSTM: TensorFlow 1's CoupledInputForgetGateLSTMCell has no cell_clip=1.0, .* expected None",
     ),
+    "learned start": (
+        lambda: to_tensorflow(Recurrent(LSTM(I, H).learn_initial_state())),
+        r"LSTM\(.*\): TensorFlow 1's cell has no place for an initial state that is learned, c_0, h_0; "
+        "it is a variable of one's own there",
+    ),
     "epsilon": (
         lambda: to_tensorflow(LayerNormLSTM(I, H, epsilon=1e-5)),
         "LayerNormLSTM: TensorFlow 1 has no epsilon=1e-05, .* expected 1e-12",
@@ -375,6 +380,14 @@ def test_nothing_is_loaded_where_the_last_array_does_not_fit():
             layer, arrays_of("stack", **{"rnn/multi_rnn_cell/cell_2/basic_rnn_cell/bias": np.zeros(3)})
         )
     same(state_of(layer), before)
+
+
+def test_a_learned_start_stays():
+    cell = random(GRU(I, H).learn_initial_state())
+    start, arrays = cell.h_0.clone(), to_tensorflow(random(GRU(I, H)))
+    from_tensorflow(cell, arrays)
+    assert torch.equal(cell.h_0, start)
+    assert torch.equal(cell.b[2 * H :], torch.from_numpy(arrays["gru_cell/candidate/bias"]))
 
 
 def test_arrays_are_copies_and_bfloat16_is_widened():

@@ -24,10 +24,12 @@ Layout = dict[str, str]
 
 
 def blocks(cell: Cell) -> dict[str, Tensor]:
-    """Every block of a cell's weights, as a view: `W_x.i`, …, `p_f`."""
-    orders = _orders(cell)
+    """Every block of a cell's weights, as a view: `W_x.i`, …, `p_f`; a learned start is none."""
+    orders, starts = _orders(cell), _starts(cell)
     found: dict[str, Tensor] = {}
     for name, weight in cell.named_parameters():
+        if name in starts:
+            continue
         order = orders.get(name)
         if order is None:
             found[name] = weight.detach()
@@ -54,6 +56,11 @@ def _orders(cell: Cell) -> dict[str, str]:
     if isinstance(cell, LayerNormLSTM):
         return {"W_x": "ifgo", "W_h": "ifgo", "gamma": "ifgoc", "beta": "ifgoc"}
     return {}
+
+
+def _starts(cell: Cell) -> set[str]:
+    """What `learn_initial_state` calls its weights."""
+    return {f"{field}_0" for field in cell.State._fields}  # type: ignore[attr-defined]
 
 
 class Place(NamedTuple):
@@ -202,6 +209,16 @@ def refuse_two_activations(cell: Cell, there: str) -> None:
         raise WeightsError(
             f"LSTM: {there} has one activation for g and c, expected the same for both; got "
             f"activation={cell.activation!r} and output_activation={cell.output_activation!r}."
+        )
+
+
+def refuse_learned_start(cell: Cell, there: str) -> None:
+    """Raises WeightsError for a cell with a learned initial state, which would be lost."""
+    learned = sorted(_starts(cell) & {name for name, _ in cell.named_parameters()})
+    if learned:
+        raise WeightsError(
+            f"{said(cell)}: {there} has no place for an initial state that is learned, "
+            f"{', '.join(learned)}; it is a variable of one's own there."
         )
 
 

@@ -2,8 +2,8 @@
 
 A checkpoint `model.ckpt` is `model.ckpt.index`, a sorted table from names to where their numbers lie,
 and `model.ckpt.data-00000-of-00001`, … with the numbers. Sources: TensorFlow's `tensor_bundle.proto`
-and `tensor_shape.proto` for the entries; LevelDB's `table_format.md` for the table, whose end is a footer
-of 48 bytes that leads to a block of indices, and so to the blocks of entries.
+and `tensor_shape.proto` for the entries; LevelDB's `table_format.md` for the table, whose end is a
+footer of 48 bytes that leads to a block of indices, and so to the blocks of entries.
 """
 
 import struct

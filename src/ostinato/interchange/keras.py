@@ -21,6 +21,7 @@ from ostinato.interchange.blocks import (
     blocks,
     converted,
     load,
+    refuse_learned_start,
     refuse_options,
     refuse_two_activations,
     refuse_weights,
@@ -65,7 +66,7 @@ def from_keras(layer: nn.Module, weights: Any, *, scope: str = "") -> tuple[str,
 
     Keras keeps an LSTM's whole forget bias in the bias. What an `LSTM` here adds to it at run time is
     taken off; with `forget_bias=0.0`, weights go in and out bit for bit. A GRU's two biases of r and z
-    are one here, their sum.
+    are one here, their sum. An initial state that is learned stays as it is.
 
     Raises WeightsError for a name or an array that is missing or left over, another shape, layers
     nested otherwise, or an option that Keras does not have. Then nothing has been loaded.
@@ -89,10 +90,12 @@ def to_keras(layer: nn.Module) -> list[np.ndarray[Any, Any]]:
 
     A forget bias that an LSTM adds at run time goes into its bias.
 
-    Raises WeightsError for a cell or an option that Keras does not have.
+    Raises WeightsError for a cell or an option that Keras does not have, or an initial state that is
+    learned.
     """
     arrays = []
     for cell in leaves(tree(layer)):
+        refuse_learned_start(cell, "Keras' layer")
         layout = _layout(cell)
         parts = _with_forget_bias(cell, blocks(cell), 1)
         arrays += [as_array(written(line, parts)) for line in layout.values()]

@@ -17,6 +17,7 @@ from ostinato.interchange.blocks import (
     blocks,
     converted,
     load,
+    refuse_learned_start,
     refuse_options,
     refuse_two_activations,
     refuse_weights,
@@ -110,10 +111,11 @@ def from_tensorflow(
 ) -> tuple[str, ...]:
     """Loads TensorFlow 1's variables into a cell or a layer of cells; returns the names not used.
 
-    `variables`: name → array, or what `read_tensorflow` or `tf.train.load_checkpoint` returns. Names may
-    end in `:0`; what optimizers keep is passed over. The cells are found by their scopes: `rnn/lstm_cell`, or `fw` and
-    `bw`, `cell_0`, `cell_1`, … around them. `scope` keeps to the names below it, where a checkpoint
-    has more than one network, or cells with names of their own.
+    `variables`: name → array, or what `read_tensorflow` or `tf.train.load_checkpoint` returns. Names
+    may end in `:0`; what optimizers keep is passed over. The cells are found by their scopes:
+    `rnn/lstm_cell`, or `fw` and `bw`, `cell_0`, `cell_1`, … around them. `scope` keeps to the names
+    below it, where a checkpoint has more than one network, or cells with names of their own. An initial
+    state that is learned stays as it is.
 
     `forget_bias` is what the cells *there* were made with (1.0 unless said). It is in no variable: here
     it is the cell's option of that name, and one that differs from it raises. A cell with
@@ -140,10 +142,12 @@ def to_tensorflow(layer: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
     TensorFlow has no driver, gets `layer_0`, `layer_1`, …. Options that are in no variable, such as
     `forget_bias` (0 for a cell with `forget_bias_stored`), have to be said to the cell there.
 
-    Raises WeightsError for a cell or an option that TensorFlow 1 does not have.
+    Raises WeightsError for a cell or an option that TensorFlow 1 does not have, or an initial state
+    that is learned.
     """
     arrays = {}
     for where, cell in _scoped(tree(layer), "" if isinstance(layer, Cell) else "rnn/"):
+        refuse_learned_start(cell, "TensorFlow 1's cell")
         layout, parts = _layouts(cell)[0], blocks(cell)
         for name, line in layout.items():
             arrays[f"{where}/{name}"] = as_array(written(line, parts))
