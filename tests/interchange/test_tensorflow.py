@@ -221,6 +221,20 @@ def test_the_forget_bias_of_the_cudnn_cell_is_none():
         from_tensorflow(Recurrent(LSTM(I, H)), arrays)
 
 
+def test_what_cudnn_lstm_saves_beside():
+    """Both halves of the bias, whose sum is the bias."""
+    layer = random(Bidirectional(*(Recurrent(LSTM(I, H, 0.0), reverse=r) for r in (False, True))))
+    arrays = {n.replace("lstm", "cudnn_compatible_lstm"): a for n, a in to_tensorflow(layer).items()}
+    arrays = {f"cudnn_lstm/stack_bidirectional_rnn/cell_0/{name}": a for name, a in arrays.items()}
+    halves = {f"{n}_cudnn_{k}": a / 2 for n, a in arrays.items() if n.endswith("bias") for k in (0, 1)}
+    made = layer_from_tensorflow(arrays | halves)
+    assert [float(each.cell.forget_bias) for each in (made.forward_layer, made.backward_layer)] == [
+        0,
+        0,
+    ]
+    same(state_of(made), state_of(layer))
+
+
 def arrays_of(name="lstm", **changed):
     """What a layer holds, with some arrays in the place of others (None takes one out)."""
     given = to_tensorflow(random(LAYERS[name]())) | changed

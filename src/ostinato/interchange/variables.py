@@ -10,8 +10,10 @@ from ostinato.interchange.blocks import Arrays
 SLOTS = re.compile(
     r"(^|/)(Adadelta|Adagrad|Adam|ExponentialMovingAverage|Ftrl|Momentum|RMSProp|RMSPropMomentum)(_\d+)?$"
     r"|(^|/)(beta[12]_power|global_step)(_\d+)?$"
+    r"|(^|/)bias_cudnn[_ ]\d+$"
 )
-"""What TensorFlow's optimizers and averages keep: under a variable's name and one of these."""
+"""What TensorFlow's optimizers and averages keep, under a variable's name and one of these; and the two
+halves of a bias that its CudnnLSTM saves beside their sum."""
 
 
 class Variables:
