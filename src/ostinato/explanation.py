@@ -1,5 +1,6 @@
 """Who runs a layer, on which program, and why others do not."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -9,6 +10,7 @@ from ostinato.cells import Cell
 from ostinato.drivers.recurrent import Recurrent
 from ostinato.errors import OptionError
 from ostinato.kernels.dispatch import ROWS, Row, choose_row
+from ostinato.nn import RecurrentLayers
 from ostinato.programs.compiled import StepProgram, step_program
 from ostinato.programs.text import Reader
 
@@ -56,7 +58,7 @@ def explanations(layer: nn.Module, x: Tensor) -> list[Explanation]:
 
     Raises OptionError for a module without a recurrent layer.
     """
-    found = {name: each for name, each in layer.named_modules() if isinstance(each, Recurrent)}
+    found = dict(_recurrent(layer))
     if isinstance(layer, Cell):
         found = {"": Recurrent(layer)}
     if not found:
@@ -65,6 +67,15 @@ def explanations(layer: nn.Module, x: Tensor) -> list[Explanation]:
             f"{type(layer).__name__}, which has none."
         )
     return [_explained(name, each, x) for name, each in found.items()]
+
+
+def _recurrent(layer: nn.Module) -> Iterator[tuple[str, Recurrent]]:
+    for name, each in layer.named_modules():
+        if isinstance(each, Recurrent):
+            yield name, each
+        elif isinstance(each, RecurrentLayers):
+            for own, part in each.named_layers():
+                yield f"{name}.{own}" if name else own, part
 
 
 def _explained(name: str, layer: Recurrent, x: Tensor) -> Explanation:

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
@@ -64,6 +64,8 @@ class RecurrentLayers(nn.Module):
     cell_type: ClassVar[type[Cell]]
     usual: ClassVar[Mapping[str, Any]] = {}
     """Options of the cell that are otherwise here unless given."""
+    called: ClassVar[Mapping[str, str]] = {}
+    """Options of the cell that have another name here."""
     shown: ClassVar[Mapping[str, Any]] = {
         "num_layers": 1,
         "bias": True,
@@ -108,6 +110,7 @@ class RecurrentLayers(nn.Module):
             both = range(1 + bidirectional)
             self._places += (tuple(self._place(width, k, d, device, dtype) for d in both),)
             width = self.output_size
+        self.layers()  # raises for a row that does not exist
         self.reset_parameters()
 
     # What a subclass may put in the place of the cell's own.
@@ -200,6 +203,12 @@ class RecurrentLayers(nn.Module):
             made.append(Bidirectional(parts[0], parts[1]) if self.bidirectional else parts[0])
         return made
 
+    def named_layers(self) -> Iterator[tuple[str, Recurrent]]:
+        """Each layer and direction by the suffix of its weights: `l0`, `l0_reverse`, …."""
+        for row, layer in zip(self._places, self.layers(), strict=True):
+            parts = (each for each in layer.modules() if isinstance(each, Recurrent))
+            yield from zip((place.suffix[1:] for place in row), parts, strict=True)
+
     @property
     def output_size(self) -> int:
         return self._places[0][0].cell.output_size * (1 + self.bidirectional)
@@ -221,7 +230,7 @@ class RecurrentLayers(nn.Module):
         given = {name: getattr(self, name) for name in self.shown} | self.options
         for name, value in given.items():
             if name not in self.shown or value != self.shown[name]:
-                said.append(f"{name}={value!r}")
+                said.append(f"{self.called.get(name, name)}={value!r}")
         return ", ".join(said)
 
     @property
@@ -289,7 +298,11 @@ class RecurrentLayers(nn.Module):
         return unstacked(self._name, hx, cells, batch, alone)
 
     def _dropped(self, x: Tensor, number: int) -> Tensor:
-        return dropped(x, self.dropout, self.training) if number and self.dropout else x
+        if number == 0 or not self.dropout or not self.training:
+            return x
+        # Drawn in the order in which torch draws it, so that the same seed gives the same mask.
+        first = 0 if x.dim() == 2 else 1
+        return dropped(x.transpose(0, first).contiguous(), self.dropout).transpose(0, first)
 
 
 def bound(cell: C, weights: Mapping[str, Tensor], training: bool) -> C:

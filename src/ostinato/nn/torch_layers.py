@@ -18,7 +18,10 @@ from ostinato.nn.layers import RecurrentLayers
 class TorchLayers(RecurrentLayers):
     """Layers whose weights have torch.nn's names, shapes and first values."""
 
-    proj_size = 0
+    @property
+    def proj_size(self) -> int:
+        """P, or 0 for no projection."""
+        return self.options.get("projection") or 0
 
     def held(self, cell: Cell) -> dict[str, tuple[int, ...]]:
         return torch_cells.shapes(cell, self.bias)
@@ -62,7 +65,7 @@ class LSTM(TorchLayers):
 
     cell_type = cells.LSTM
     usual: ClassVar[Mapping[str, Any]] = {"forget_bias": 0.0}
-    shown: ClassVar[Mapping[str, Any]] = {**RecurrentLayers.shown, "proj_size": 0}
+    called: ClassVar[Mapping[str, str]] = {"projection": "proj_size"}
 
     def __init__(
         self,
@@ -90,12 +93,10 @@ class LSTM(TorchLayers):
                 "LSTM: forget_bias_stored=True keeps the forget bias among the biases, and bias=False "
                 "says that there are none. Leave one of them out."
             )
-        self.proj_size = proj_size
+        if proj_size:
+            options["projection"] = proj_size
         common = (num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
         super().__init__(input_size, hidden_size, *common, **options)
-
-    def cell_options(self) -> dict[str, Any]:
-        return super().cell_options() | {"projection": self.proj_size or None}
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
@@ -143,7 +144,7 @@ class RNN(TorchLayers):
     """
 
     cell_type = cells.Elman
-    shown: ClassVar[Mapping[str, Any]] = {**RecurrentLayers.shown, "nonlinearity": "tanh"}
+    called: ClassVar[Mapping[str, str]] = {"activation": "nonlinearity"}
 
     def __init__(
         self,
@@ -161,9 +162,12 @@ class RNN(TorchLayers):
     ):
         if "activation" in options:
             raise OptionError("RNN: the activation is called nonlinearity here, as in torch.")
-        self.nonlinearity = check_activation(self, nonlinearity, "nonlinearity")
+        if check_activation(self, nonlinearity, "nonlinearity") != "tanh":
+            options["activation"] = nonlinearity
         common = (num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
         super().__init__(input_size, hidden_size, *common, **options)
 
-    def cell_options(self) -> dict[str, Any]:
-        return super().cell_options() | {"activation": self.nonlinearity}
+    @property
+    def nonlinearity(self) -> Activation:
+        activation: Activation = self.options.get("activation", "tanh")
+        return activation
