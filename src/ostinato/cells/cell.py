@@ -67,7 +67,7 @@ class Cell(nn.Module):
 
         A cell without weights starts on the CPU in torch's default dtype.
         """
-        weight = next(self.parameters(), torch.empty(0))
+        weight = next(iter([*self.parameters(), torch.empty(0)]))
         starts = map(self._parameters.get, self._starts())
         return self.State(
             *(
@@ -81,7 +81,7 @@ class Cell(nn.Module):
 
         Resets put a row back to it. Returns the cell.
         """
-        weight = next(self.parameters(), torch.empty(0))
+        weight = next(iter([*self.parameters(), torch.empty(0)]))
         for name, shape in zip(self._starts(), self.state_shapes, strict=True):
             self.register_parameter(name, nn.Parameter(weight.new_zeros(shape)))
         return self

@@ -58,7 +58,7 @@ def walk(
 
     `loop` walks the steps once padding, direction and resets are seen to; the plain loop by default.
     """
-    loop = loop or _walk
+    loop = _walk if loop is None else loop  # not its truth, which torch 2.5 cannot compile
     batch, time = x.shape[:2]
     valid = None
     if lengths is not None:
