@@ -3,6 +3,7 @@
 import builtins
 import copy
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -139,6 +140,17 @@ def test_names_of_every_version(one, two):
     stack = Stack([LAYERS["lstm"](), Recurrent(LSTM(H, H, 0.0))])
     assert from_keras(stack, given) == ("dense/bias", "dense/kernel")
     same(state_of(stack), state_of(Stack([lower, upper])))
+
+
+def test_a_file_of_keras_2(tmp_path):
+    """Its arrays have names, and stand in the alphabet's order."""
+    layer = random(LAYERS["lstm"]())
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        for name, array in zip(("kernel", "recurrent_kernel", "bias"), to_keras(layer), strict=True):
+            file[f"model_weights/lstm_1/lstm_1/lstm_cell/{name}:0"] = array
+        file["model_weights/dense/dense/kernel:0"] = np.zeros((4, 2))
+        file["optimizer_weights/Adam/m/lstm_1/lstm_cell/kernel:0"] = np.zeros((3, 16))
+    same(state_of(layer_from_keras(read_keras(tmp_path / "model.h5"))), state_of(layer))
 
 
 def arrays_of(name="lstm", **changed):

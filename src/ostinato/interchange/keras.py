@@ -127,7 +127,8 @@ def layer_from_keras(weights: Any, *, scope: str = "", merge: str = "concat") ->
 def read_keras(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays of a `.weights.h5`, `.h5` or `.keras` file by name, for `from_keras`. Needs h5py.
 
-    Keras 3 numbers the arrays of a cell; they get their names here. Nothing in the file is run.
+    Keras 3 numbers the arrays of a cell; they get their names here. What the optimizer keeps is left
+    out. Nothing in the file is run.
 
     Raises WeightsError if h5py is not installed, or for a file that is missing or something else.
     """
@@ -141,7 +142,7 @@ def read_keras(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
     arrays: dict[str, np.ndarray[Any, Any]] = {}
 
     def keep(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
+        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
             numbered = re.fullmatch(r"(.*\b(?:cell|cells/[^/]+))/vars/([012])", name)
             arrays[f"{numbered[1]}/{NAMES[int(numbered[2])]}" if numbered else name] = item[()]
 
