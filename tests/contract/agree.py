@@ -79,6 +79,17 @@ def draw(seed, *shape, dtype=torch.float64):
 
 
 def some_state(cell, batch, seed, grad=True, dtype=torch.float64):
-    """Random, and different in every field."""
-    shapes = enumerate(cell.state_shapes)
-    return cell.State(*(draw(seed + n, batch, *s, dtype=dtype).requires_grad_(grad) for n, s in shapes))
+    """Random, and different in every field and row."""
+    shapes, counts = cell.state_shapes, [field in cell.counters for field in cell.State._fields]
+    fields = [draw(seed + n, batch, *shape, dtype=dtype) for n, shape in enumerate(shapes)]
+    return cell.State(
+        *(
+            (each * 1000).long() if whole else each.requires_grad_(grad)
+            for each, whole in zip(fields, counts, strict=True)
+        )
+    )
+
+
+def floating(tensors):
+    """Those that are not counters."""
+    return [each for each in tensors if each.is_floating_point()]

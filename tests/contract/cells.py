@@ -23,6 +23,15 @@ from ostinato.cells import (
     MinLSTM,
     SplitLayerNormLSTM,
 )
+from ostinato.wrappers import (
+    Attention,
+    CellStack,
+    Dropout,
+    Highway,
+    Residual,
+    WeightDrop,
+    Zoneout,
+)
 
 CASES: dict[str, Callable[[int, int], Cell]] = {
     "elman": lambda i, h: Elman(i, h),
@@ -69,6 +78,33 @@ CASES: dict[str, Callable[[int, int], Cell]] = {
     "lru-state": lambda i, h: LRU(i, h, state_size=2, r_min=0.5, r_max=0.9, max_phase=1.0),
     "conv-lstm": lambda i, h: ConvLSTM(i, h, height=1, width=2),
     "conv-lstm-peepholes": lambda i, h: ConvLSTM(i, h, 2, 2, kernel=1, peepholes=True),
+}
+
+
+def masked(i: int, h: int) -> Cell:
+    """Masks within masks: before, inside and after."""
+    return Zoneout(Dropout(LSTM(i, h), input=0.3, output=0.4, state=0.2), 0.3)
+
+
+CASES |= {
+    "zoneout-dropout-lstm": masked,
+    "zoneout-dropout-lstm-evaluated": lambda i, h: masked(i, h).eval(),
+    "dropout-zoneout-lstm": lambda i, h: Dropout(
+        Zoneout(LSTM(i, h), {"h": 0.2, "c": 0.5}), input=0.3, output=0.4, variational=True
+    ),
+    "dropout-gru-batch": lambda i, h: Dropout(
+        GRU(i, h), input=0.3, state={"h": 0.3}, variational=True, per="batch"
+    ),
+    "zoneout-sru": lambda i, h: Zoneout(SRU(i, h), 0.4),
+    "residual-dropout-gru": lambda i, h: Residual(Dropout(GRU(h, h), input=0.3)),
+    "residual-projected": lambda i, h: Residual(Elman(i, h), project=True),
+    "highway-zoneout-gru": lambda i, h: Highway(Zoneout(GRU(h, h), 0.4)),
+    "highway-uncoupled-sru": lambda i, h: Highway(SRU(h, h), coupled=False),
+    "weight-drop-lstm": lambda i, h: WeightDrop(LSTM(i, h), 0.4, ["W_h", "b"]),
+    "attention-layer-norm-lstm": lambda i, h: Attention(LayerNormLSTM(i, h, epsilon=1e-5), 3),
+    "attention-cell-stack": lambda i, h: Attention(
+        CellStack([Dropout(LSTM(2, h), output=0.4), GRU(h, 3)]), 2, 4, 5, input_size=i
+    ),
 }
 
 every_cell = pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())

@@ -10,10 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ostinato.cells import CELLS
+from ostinato import wrappers
+from ostinato.cells import CELLS, Cell
 from ostinato.cells.checks import named
 from ostinato.drivers import Recurrent
-from tests.contract.agree import everything, same
+from ostinato.wrappers import Drawing, Wrapped
+from tests.contract.agree import everything, floating, same
 from tests.contract.cells import CASES, every_cell
 
 I, H = 3, 4  # noqa: E741
@@ -37,8 +39,14 @@ def some_input(layer, *axes):
 
 
 def some_state(layer, batch):
-    """Random, and different in every field."""
-    return type(start := layer.cell.initial_state(batch))(*(torch.randn_like(s) for s in start))
+    """Random, and different in every field and row."""
+    start = layer.cell.initial_state(batch)
+    return type(start)(
+        *(
+            torch.randn_like(s) if s.is_floating_point() else torch.randint_like(s, 1 << 40)
+            for s in start
+        )
+    )
 
 
 def close(got, expected):
@@ -51,7 +59,9 @@ def flat(value):
 
 
 def test_every_cell_of_the_library_is_held_to_the_contract():
-    assert {type(make(2, 2)) for make in CASES.values()} == set(CELLS.values())
+    held = {type(part) for make in CASES.values() for part in make(2, 2).modules()}
+    wrapping = {getattr(wrappers, name) for name in wrappers.__all__} - {Wrapped, Drawing}
+    assert held >= set(CELLS.values()) | {each for each in wrapping if issubclass(each, Cell)}
 
 
 @every_cell
@@ -201,14 +211,15 @@ def differentiable(row, make, reverse=False):
     resets = torch.tensor([[False, True, False], [False, False, False]])
 
     def function(x, *rest):
-        state = type(start)(*rest[: len(start)])
-        weights = dict(zip(names, rest[len(start) :], strict=True))
+        fields = list(rest[: len(floating(start))])
+        state = type(start)(*(fields.pop(0) if s.is_floating_point() else s for s in start))
+        weights = dict(zip(names, rest[-len(names) :], strict=True)) if names else {}
         arguments = {"lengths": lengths, "resets": resets}
         outputs, last = torch.func.functional_call(layer, weights, (x, state), arguments)
-        return (outputs, *last)
+        return (outputs, *floating(last))
 
     x = some_input(layer, 2, 3)
-    inputs = [x, *start, *(weight.detach() for weight in layer.parameters())]
+    inputs = [x, *floating(start), *(weight.detach() for weight in layer.parameters())]
     return function, [each.clone().requires_grad_() for each in inputs]
 
 
@@ -242,8 +253,8 @@ def test_a_learned_start(make):
     results = []
     for row in ("reference", "program"):
         cell = layer_of(row, make).cell.learn_initial_state()
-        start = [getattr(cell, f"{field}_0") for field in cell.State._fields]
-        for number, each in enumerate(start):
+        start = {name: each for name, each in cell.named_parameters() if name.endswith("_0")}
+        for number, each in enumerate(start.values()):
             assert not each.any()
             torch.nn.init.constant_(each, 0.1 * number + 0.2)
         resets = torch.tensor([[0, 0, 1, 0, 1, 0], [1, 0, 0, 0, 0, 0], [0] * 6], dtype=torch.bool)
@@ -258,7 +269,8 @@ def test_a_learned_start(make):
             )
         )
     same(*results)
-    assert all(results[0][f"gradient of {field}_0"].any() for field in cell.State._fields)
+    assert start
+    assert all(results[0][f"gradient of {name}"].any() for name in start)
 
 
 @every_cell
@@ -313,7 +325,8 @@ def test_every_weight_matters(row, make):
     layer = layer_of(row, make)
     x = some_input(layer, 2, 3)
     outputs, state = layer(x, some_state(layer, 2))
-    grads = torch.autograd.grad(outputs.sin().sum() + state[-1].cos().sum(), layer.parameters())
+    last = floating(state)[-1]
+    grads = torch.autograd.grad(outputs.sin().sum() + last.cos().sum(), layer.parameters())
     assert all(g.abs().max() > 1e-6 for g in grads)
 
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from tests.contract.agree import floating, some_state
 from tests.contract.cells import every_cell
 
 from ostinato.cells import GRU, LSTM, SRU, Adapted, Elman, LayerNormLSTM
@@ -248,16 +249,17 @@ def test_what_is_unrolled_of_a_program_equals_the_loop(make, reverse):
     program = Recurrent(make(3, 4), reverse=reverse, row="program").double()
     loop = Recurrent(program.cell, reverse=reverse, row="reference")
     x = torch.randn(4, 5, *program.cell.input_shape, dtype=torch.double, requires_grad=True)
-    start = program.cell.initial_state(4)
-    state = type(start)(*(torch.randn_like(each).requires_grad_() for each in start))
+    state = some_state(program.cell, 4, 1)
     for lengths in (None, torch.tensor([5, 0, 2, 4])):
         for resets in (None, torch.rand(4, 5) < 0.4):
             results = []
             for layer in (program, loop):
-                given = (layer, x, state, lengths, resets, static._programs(layer, x))
-                outputs, last = static._walk(*given)
+                prepared = []
+                torch.manual_seed(1)
+                static._prepare(layer, x, state, resets is not None, prepared)
+                outputs, last = static._walk(layer, x, state, lengths, resets, prepared)
                 loss = outputs.sin().sum() + sum(each.cos().sum() for each in last)
-                inputs = [x, *state, *program.parameters()]
+                inputs = [x, *floating(state), *program.parameters()]
                 grads = torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
                 results.append([outputs, *last, *grads])
             for a, b in zip(*results, strict=True):
@@ -268,6 +270,8 @@ def test_each_row_is_unrolled_as_wished(x):
     steps = {}
     for row in ("reference", "program"):
         layer = Recurrent(LSTM(3, 4), row=row)
-        steps[row] = static._programs(layer, x)[0]
+        prepared = []
+        static._prepare(layer, x, None, False, prepared)
+        ((steps[row], _),) = prepared
     assert steps["reference"] is None
     assert steps["program"] is not None

@@ -182,7 +182,7 @@ def test_device_and_dtype_are_the_sources():
 
 
 def test_training_and_dropout_go_along():
-    assert from_torch(nn.LSTM(I, H, 2, dropout=0.25)).dropout.p == 0.25
+    assert from_torch(nn.LSTM(I, H, 2, dropout=0.25)).dropout == 0.25
     assert not to_torch(OURS["gru"]().eval()).training
 
 

@@ -30,6 +30,10 @@ class Cell(nn.Module):
     State: type
     """The named tuple of its state; a cell whose options decide which sets it on itself."""
 
+    counters: tuple[str, ...] = ()
+    """Fields of the state that hold one whole number a row, `[B]` int64: a step hands such a number on
+    as it is or adds a constant to it, and draws `random_mask`s by it. It has no gradient."""
+
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__()
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
@@ -68,13 +72,13 @@ class Cell(nn.Module):
         A cell without weights starts on the CPU in torch's default dtype.
         """
         weight = next(iter([*self.parameters(), torch.empty(0)]))
-        starts = map(self._parameters.get, self._starts())
-        return self.State(
-            *(
-                weight.new_zeros(batch, *shape) if start is None else start.expand(batch, *shape)
-                for start, shape in zip(starts, self.state_shapes, strict=True)
-            )
-        )
+        state = []
+        for field, shape in zip(self._fields, self.state_shapes, strict=True):
+            start = self._parameters.get(f"{field}_0")
+            kind = torch.long if field in self.counters else weight.dtype
+            zeros = weight.new_zeros(batch, *shape, dtype=kind)
+            state.append(zeros if start is None else start.expand(batch, *shape).contiguous())
+        return self.State(*state)
 
     def learn_initial_state(self) -> Self:
         """Makes the initial state a weight: `h_0` for the field `h`, one row for all; zeros at first.
@@ -82,12 +86,24 @@ class Cell(nn.Module):
         Resets put a row back to it. Returns the cell.
         """
         weight = next(iter([*self.parameters(), torch.empty(0)]))
-        for name, shape in zip(self._starts(), self.state_shapes, strict=True):
-            self.register_parameter(name, nn.Parameter(weight.new_zeros(shape)))
+        for field, shape in zip(self._fields, self.state_shapes, strict=True):
+            if field not in self.counters:
+                self.register_parameter(f"{field}_0", nn.Parameter(weight.new_zeros(shape)))
         return self
 
-    def _starts(self) -> list[str]:
-        return [f"{field}_0" for field in self.State._fields]  # type: ignore[attr-defined]
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        return self.State._fields  # type: ignore[attr-defined,no-any-return]
+
+    def begin(self) -> None:
+        """Draws anew what holds for a whole batch, such as the mask of a `WeightDrop`.
+
+        Drivers call it where a sequence begins: where they are given no state. So does whoever walks
+        `step` by hand, beside `initial_state`.
+        """
+        for part in self.children():
+            if isinstance(part, Cell):
+                part.begin()
 
     def step(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """One time step: `(x_t [B, I], state) → (output_t [B, H], state)`."""
@@ -97,6 +113,7 @@ class Cell(nn.Module):
         """One checked step, from the initial state unless one is given."""
         check_input(self, x, "B")
         if state is None:
+            self.begin()
             state = self.initial_state(x.shape[0])
         else:
             check_state(self, state, x.shape[0])

@@ -46,6 +46,11 @@ def check_state(cell: "Cell", state: Any, batch: int) -> None:
                 f"{name}: expected {kind.__name__}.{field} of shape {[batch, *shape]}, got "
                 f"{list(tensor.shape)}. A state goes with one batch size and one cell."
             )
+        if field in cell.counters and tensor.dtype != torch.long:
+            raise DtypeError(
+                f"{name}: expected {kind.__name__}.{field} in torch.int64, since it counts; got "
+                f"{tensor.dtype}. Of a state, convert what is_floating_point() alone."
+            )
         _check_kind(name, f"state.{field}", tensor, weight)
 
 

@@ -31,7 +31,7 @@ def run(
     if resets is not None:
         resets = walked_resets(resets.to(x.device), lengths, reverse)
     layout = Layout.of(batch, time, lengths, resets, reverse, x.device)
+    # In this order on every row: what they draw at random is then the same.
+    state = cell.initial_state(batch) if state is None else state
     fresh = None if resets is None else cell.initial_state(batch)
-    if state is None:
-        state = cell.initial_state(batch)
     return programs.run(cell, x, state, fresh, layout, chunks)

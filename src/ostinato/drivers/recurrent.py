@@ -69,6 +69,8 @@ class Recurrent(nn.Module):
         resets: Tensor | None = None,
     ) -> tuple[Tensor, CellState]:
         check_sequence(self.cell, x, state, lengths, resets)
+        if state is None:
+            self.cell.begin()
         row, _ = choose_row(self.cell, x, self.row)
         run = program.run if row.name == "program" else reference.run
         return run(

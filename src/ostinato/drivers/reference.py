@@ -41,13 +41,16 @@ def run(
     linearly: x is taken apart once, never sliced in the loop.
     """
     check_sequence(cell, x, state, lengths, resets)
-    return walk(cell, x, state, lengths, resets, reverse, chunks)
+    state = cell.initial_state(x.shape[0]) if state is None else state
+    fresh = None if resets is None else cell.initial_state(x.shape[0])
+    return walk(cell, x, state, fresh, lengths, resets, reverse, chunks)
 
 
 def walk(
     cell: Cell,
     x: Tensor,
-    state: CellState | None,
+    state: CellState,
+    fresh: CellState | None,
     lengths: Tensor | None,
     resets: Tensor | None,
     reverse: bool,
@@ -56,6 +59,7 @@ def walk(
 ) -> tuple[Tensor, CellState]:
     """`run` without its checks: nothing in it asks what a tensor holds, so it can be unrolled.
 
+    `fresh` is what resets put back; None where there are none.
     `loop` walks the steps once padding, direction and resets are seen to; the plain loop by default.
     """
     loop = _walk if loop is None else loop  # not its truth, which torch 2.5 cannot compile
@@ -69,9 +73,6 @@ def walk(
         x = flip_within(x, lengths)
     if resets is not None:
         resets = walked_resets(resets.to(x.device), lengths, reverse)
-    if state is None:
-        state = cell.initial_state(batch)
-    fresh = None if resets is None else cell.initial_state(batch)
 
     if chunks > 1 and torch.is_grad_enabled():
         loop = in_chunks(loop, -(-time // chunks))

@@ -96,7 +96,10 @@ class Static(nn.Module):
             return outputs, state
         # Moved here, since a compiled graph would be another one for lengths on another device.
         lengths, resets = (None if each is None else each.to(x.device) for each in (lengths, resets))
-        given = (self.layer, x, state, lengths, resets, _programs(self.layer, x))
+        # What is drawn at random is drawn out here: a compiler would draw other numbers.
+        prepared: list[Any] = []
+        state = _prepare(self.layer, x, state, resets is not None, prepared)
+        given = (self.layer, x, state, lengths, resets, prepared)
         return self._graph(*given)(*given)
 
     def _graph(self, layer: nn.Module, x: Tensor, *rest: Any) -> Walk:
@@ -111,7 +114,7 @@ class Static(nn.Module):
             torch.is_autocast_enabled(x.device.type),
             tuple(each.requires_grad for each in (x, *_leaves(rest[0]))),
             *(None if each is None else each.dtype for each in rest[1:3]),
-            tuple(each is None for each in rest[3]),
+            tuple(isinstance(each, tuple) and each[0] is None for each in rest[3]),
         )
         if key not in self._graphs:
             graph: Walk = torch.compile(
@@ -149,15 +152,33 @@ class Static(nn.Module):
         return f"steps={self.steps}, backend={self.backend!r}"
 
 
-def _programs(layer: nn.Module, x: Tensor) -> list[Any]:
-    """Of each Recurrent within, in the order of the walk, its program and weights; None for a loop."""
-    found: list[Any] = []
-    for each in layer.modules():
-        if isinstance(each, Recurrent):
-            row, _ = choose_row(each.cell, x, each.row)
-            steps = step_program(each.cell) if row.name == "program" else None
-            found.append(None if steps is None else (steps.unrolled, steps.weights_of(each.cell)))
-    return found
+def _prepare(layer: nn.Module, x: Tensor, state: Any, fresh: bool, given: list[Any]) -> Any:
+    """The state before the first step of all that the layer is made of.
+
+    Puts into `given`, in the order of the walk: of each Recurrent its program and weights, None for a
+    loop, and what resets put back; and the draws of each mask between two layers.
+    """
+    batch = x.shape[0]
+    if isinstance(layer, Recurrent):
+        cell = layer.cell
+        if state is None:
+            cell.begin()
+            state = cell.initial_state(batch)
+        row, _ = choose_row(cell, x, layer.row)
+        steps = step_program(cell) if row.name == "program" else None
+        program = None if steps is None else (steps.unrolled, steps.weights_of(cell))
+        given.append((program, cell.initial_state(batch) if fresh else None))
+        return state
+    if isinstance(layer, Bidirectional):
+        first, second = state or (None, None)
+        first = _prepare(layer.forward_layer, x, first, fresh, given)
+        return BothStates(first, _prepare(layer.backward_layer, x, second, fresh, given))
+    begun = []
+    for index, part in enumerate(layer.layers):  # type: ignore[arg-type]
+        if index:
+            given.append(layer.draws(x))  # type: ignore[operator]
+        begun.append(_prepare(part, x, None if state is None else state[index], fresh, given))
+    return tuple(begun)
 
 
 def _walk(
@@ -166,10 +187,10 @@ def _walk(
     state: Any,
     lengths: Tensor | None,
     resets: Tensor | None,
-    programs: list[Any],
+    prepared: list[Any],
 ) -> tuple[Tensor, Any]:
     """The loop through all that the layer is made of."""
-    return _walk_part(layer, x, state, lengths, resets, list(programs))
+    return _walk_part(layer, x, state, lengths, resets, list(prepared))
 
 
 def _walk_part(
@@ -178,22 +199,20 @@ def _walk_part(
     state: Any,
     lengths: Tensor | None,
     resets: Tensor | None,
-    programs: list[Any],
+    prepared: list[Any],
 ) -> tuple[Tensor, Any]:
     if isinstance(layer, Recurrent):
-        program = programs.pop(0)
+        program, fresh = prepared.pop(0)
         loop = None if program is None else partial(_walk_program, *program)
-        return reference.walk(layer.cell, x, state, lengths, resets, layer.reverse, loop=loop)
+        return reference.walk(layer.cell, x, state, fresh, lengths, resets, layer.reverse, loop=loop)
     if isinstance(layer, Bidirectional):
-        begin = (None, None) if state is None else state
-        ahead, first = _walk_part(layer.forward_layer, x, begin[0], lengths, resets, programs)
-        behind, second = _walk_part(layer.backward_layer, x, begin[1], lengths, resets, programs)
+        ahead, first = _walk_part(layer.forward_layer, x, state[0], lengths, resets, prepared)
+        behind, second = _walk_part(layer.backward_layer, x, state[1], lengths, resets, prepared)
         return layer.merge(ahead, behind), BothStates(first, second)
     after = []
     for index, part in enumerate(layer.layers):  # type: ignore[arg-type]
-        x = x if index == 0 else layer.dropout(x)  # type: ignore[operator]
-        own = None if state is None else state[index]
-        x, own = _walk_part(part, x, own, lengths, resets, programs)
+        x = layer.thinned(x, prepared.pop(0)) if index else x  # type: ignore[operator]
+        x, own = _walk_part(part, x, state[index], lengths, resets, prepared)
         after.append(own)
     return x, tuple(after)
 

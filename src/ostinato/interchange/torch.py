@@ -62,7 +62,7 @@ def to_torch(layer: nn.Module) -> nn.RNNBase:
         first.hidden_size,
         len(rows),
         batch_first=True,
-        dropout=layer.dropout.p if isinstance(layer, Stack) and len(rows) > 1 else 0.0,
+        dropout=layer.dropout if isinstance(layer, Stack) and len(rows) > 1 else 0.0,
         bidirectional=len(rows[0]) == 2,
         device=like.device,
         dtype=like.dtype,

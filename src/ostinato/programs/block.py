@@ -122,6 +122,24 @@ class Block:
             places.append(torch.arange(shared, count))
         return torch.cat(places).to(self._device)
 
+    def counted(self, start: Tensor, fresh: Tensor | None, by: int) -> Tensor:
+        """What each step is given of a counter to which each step adds `by`."""
+        steps = torch.arange(len(self.active), device=start.device)
+        steps = steps.flip(0) if self.backwards else steps
+        if self.even and self.cut is None:
+            return (steps[:, None] * by + start).view(-1)
+        counts = torch.tensor(self.active, device=start.device)
+        row, step = self.row_of.to(start.device), steps.repeat_interleave(counts)
+        if self.cut is None:
+            return start[row] + step * by
+        assert fresh is not None
+        # The last cut of each row so far, as a number of steps; -1 before the first.
+        cuts = start.new_full((len(self.active), self.batch), -1)
+        cuts[step, row] = torch.where(self.cut, step, -1)
+        since = cuts.cummax(0).values[step, row]
+        begun = torch.where(since < 0, start[row], fresh[row])
+        return begun + (step - since.clamp(min=0)) * by
+
     # The walk.
 
     def own(self, start: Tensor) -> Tensor:

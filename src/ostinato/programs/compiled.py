@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -19,6 +19,8 @@ from ostinato.programs.source import Runnable, one_step, runnable
 from ostinato.programs.split import Parts, split
 from ostinato.programs.trace import Untraceable, record
 from ostinato.programs.unrolled import Unrolled, unrolled
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -62,6 +64,16 @@ class StepProgram:
     def weights_of(self, cell: Cell) -> list[Tensor]:
         """What the program reads of a cell's weights, as autograd sees them now."""
         return self.lowered.weights(dict(cell.named_parameters()) | dict(cell.named_buffers()))
+
+    def counters_left_out(self, state: Sequence[T]) -> list[T]:
+        """Of what there is for each field of the state, that of fields that have a gradient."""
+        carried = self.program.carried
+        return [each for each, c in zip(state, carried, strict=True) if not c.given.counter]
+
+    def counters_put_back(self, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """None for the counters."""
+        left = list(gradients)
+        return [None if c.given.counter else left.pop(0) for c in self.program.carried]
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -153,7 +165,7 @@ def step_program(cell: Cell) -> StepProgram:
 
 def _traced(cell: Cell) -> StepProgram:
     fields: tuple[str, ...] = cell.State._fields  # type: ignore[attr-defined]
-    lowered = lower(record(cell), fields)
+    lowered = lower(record(cell), fields, cell.counters)
     return StepProgram(without_weight_work(lowered, rewritten(lowered.program)))
 
 

@@ -28,9 +28,10 @@ class Backward:
 def derive(program: Program, sequences: Iterable[Value], weights: Iterable[Value]) -> Backward:
     """The backward program for the gradients of the state, and of some sequences and weights."""
     sequences, weights = set(sequences), set(weights)
+    state = [each for each in program.carried if not each.given.counter]
     names = Namer(program.everything)
     build = Builder(names)
-    alive: set[Value] = {*sequences, *weights, *(each.given for each in program.carried)}
+    alive: set[Value] = {*sequences, *weights, *(each.given for each in state)}
     for op in program.ops:
         if op.kind not in DEAD and any(value in alive for value in op.values):
             alive.update(op.outputs)
@@ -39,8 +40,8 @@ def derive(program: Program, sequences: Iterable[Value], weights: Iterable[Value
     output_gradients = tuple(Value(names("d_output"), v.shape) for v in program.outputs)
     for value, gradient in zip(program.outputs, output_gradients, strict=True):
         gradients.give(value, gradient)
-    given = tuple(Value(names(f"d_{c.given.name}"), c.given.shape) for c in program.carried)
-    for each, gradient in zip(program.carried, given, strict=True):
+    given = tuple(Value(names(f"d_{c.given.name}"), c.given.shape) for c in state)
+    for each, gradient in zip(state, given, strict=True):
         gradients.give(each.handed_on, gradient)
 
     for op in reversed(program.ops):
@@ -52,7 +53,7 @@ def derive(program: Program, sequences: Iterable[Value], weights: Iterable[Value
     def total(value: Value) -> Value:
         return gradients.of(value) or build.full(value.shape, 0.0)
 
-    handed_on = tuple(total(each.given) for each in program.carried)
+    handed_on = tuple(total(each.given) for each in state)
     wanted = [gradients.of(each) if each in sequences else None for each in program.sequences]
     sums = tuple((w, tuple(gradients.sums[w])) for w in program.weights if w in gradients.sums)
     backward = Program(

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ostinato.cells.masks import RANDOM_MASK
 from ostinato.programs.builder import Builder
 from ostinato.programs.naming import Namer
 from ostinato.programs.operations import WEIGHT_WORK
-from ostinato.programs.program import Carried, Program, Value
+from ostinato.programs.program import Carried, Program, Value, counts_by
 from ostinato.programs.trace import Batch, Call, Recording, Ref, Untraceable
 from ostinato.programs.understood import MAKE_MASKS, RULES, TAKE_MASKS
 
@@ -53,12 +54,12 @@ class Lowered:
         return [known[value] for value in self.program.weights]
 
 
-def lower(recording: Recording, fields: Sequence[str]) -> Lowered:
+def lower(recording: Recording, fields: Sequence[str], counters: Sequence[str] = ()) -> Lowered:
     """The program of a recorded step.
 
     Raises Untraceable, naming operation and line, for what has no place in a program.
     """
-    return _Lowering(recording, fields).run()
+    return _Lowering(recording, fields, counters).run()
 
 
 def without_weight_work(lowered: Lowered, program: Program) -> Lowered:
@@ -79,7 +80,7 @@ def without_weight_work(lowered: Lowered, program: Program) -> Lowered:
 
 
 class _Lowering:
-    def __init__(self, recording: Recording, fields: Sequence[str]) -> None:
+    def __init__(self, recording: Recording, fields: Sequence[str], counters: Sequence[str]) -> None:
         self.recording = recording
         self.name = Namer()
         self.build = Builder(self.name)
@@ -91,15 +92,22 @@ class _Lowering:
             for ref, shape in zip(call.outputs, call.shapes, strict=True)
             if ref is not None
         }
-        self.fields = fields
+        self.fields = [(field, field in counters) for field in fields]
         self.masks: set[Value] = set()
+        self.counters: set[Any] = set()
 
     def run(self) -> Lowered:
         recording, build = self.recording, self.build
         named, constants = {}, {}
         x = self.values[recording.x] = Value(self.name("x"), _row(recording.row_shapes[0]))
         shapes = recording.row_shapes[1:]
-        given = [Value(self.name(f), _row(s)) for f, s in zip(self.fields, shapes, strict=True)]
+        given = [
+            Value(self.name(field), _row(shape), counter=counts)
+            for (field, counts), shape in zip(self.fields, shapes, strict=True)
+        ]
+        self.counters.update(each for each in given if each.counter)
+        if len(self.counters) == len(given):
+            raise Untraceable("the state counts, and holds nothing else")
         self.values |= dict(zip(recording.state, given, strict=True))
         for ref, name in recording.weights.items():
             value = Value(self.name(name), recording.weight_shapes[ref], rows=False)
@@ -112,12 +120,18 @@ class _Lowering:
             self._call(call)
         output = self._rows(recording.output)
         after = [self._rows(ref) for ref in recording.next_state]
+        carried = tuple(Carried(a, b) for a, b in zip(given, after, strict=True))
+        for each in carried:
+            if each.given.counter and counts_by(each, build.made_by) is None:
+                raise Untraceable(
+                    f"{each.given} is a counter, and does more than add a number to itself"
+                )
         made = {v for w in self.work for v in w.made}
         used = {v for op in build.ops for v in op.values if not v.rows}
         program = Program(
             sequences=(x,),
             weights=tuple(v for v in [*named, *constants, *sorted(made, key=repr)] if v in used),
-            carried=tuple(Carried(a, b) for a, b in zip(given, after, strict=True)),
+            carried=carried,
             ops=tuple(build.ops),
             outputs=(output,),
         )
@@ -145,8 +159,9 @@ class _Lowering:
         if rule is None:
             raise Untraceable(f"{call.function} at {call.line} is not in the set of operations")
         try:
-            self._check(call)
             args = [self._argument(each) for each in call.args]
+            counting = self._counts(call, args)
+            self._check(call, counting)
             kwargs = {key: self._argument(each) for key, each in call.kwargs.items()}
             if call.function.overloadpacket not in TAKE_MASKS:
                 args = [self._as_number(each) for each in args]
@@ -156,8 +171,17 @@ class _Lowering:
         outs = out if isinstance(out, list | tuple) else [out]
         self.values |= dict(zip(refs, outs, strict=False))
         self.masks.update(v for v, kind in zip(outs, call.dtypes, strict=False) if kind == torch.bool)
+        self.counters.update(outs if counting else ())
 
-    def _check(self, call: Call) -> None:
+    def _counts(self, call: Call, args: list[Any]) -> bool:
+        """Whether it adds a whole number to a counter; all else that a counter is for is a mask."""
+        packet, read = call.function.overloadpacket, [self.values[ref] for ref in _refs(call.args)]
+        counting = packet is aten.add and read == args[:1] and read[0] in self.counters
+        if not counting and packet is not RANDOM_MASK and self.counters.intersection(read):
+            raise Untraceable("a counter is added to by a whole number, and drawn from; nothing else")
+        return counting
+
+    def _check(self, call: Call, counting: bool) -> None:
         """A row's numbers are of the weights' kind, or masks; the batch is the first axis alone."""
         packet = call.function.overloadpacket
         if any(Batch() in shape[1:] for shape in call.shapes):
@@ -167,7 +191,7 @@ class _Lowering:
         kinds = {each for each in call.dtypes if each is not None}
         if torch.bool in kinds and packet not in MAKE_MASKS:
             raise Untraceable("of masks, only comparisons are in the set")
-        if kinds - {torch.bool, self.recording.dtype}:
+        if kinds - {torch.bool, torch.long if counting else self.recording.dtype}:
             raise Untraceable("numbers of another kind than the weights'")
 
     def _as_number(self, value: Any) -> Any:

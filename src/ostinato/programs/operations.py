@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ostinato.cells.masks import random_mask
 from ostinato.programs.program import Op
 
 aten = torch.ops.aten
@@ -87,6 +88,11 @@ SPECIAL: dict[str, Special] = {
     "dstandardise": lambda op, n, r: (f"dstandardise({', '.join(n)}, {_last(op)})", False),
     "power": lambda op, n, r: (f"power({n[0]}, {op.options['exponent']!r})", False),
     "clamp": lambda op, n, r: (f"clamp({n[0]}, {op.options['low']!r}, {op.options['high']!r})", True),
+    "random_mask": lambda op, n, r: (
+        f"random_mask({n[0]}, {op.options['to']!r}, {op.options['drop']!r}, "
+        f"{op.options['scale']!r}, {op.options['stream']!r}, like.dtype)",
+        False,
+    ),
     "number": lambda op, n, r: (f"{n[0]}.to(like.dtype)", False),
     "copy": lambda op, n, r: (f"{n[0]}.clone()", False),
 }
@@ -152,6 +158,7 @@ def _sum_rows(g: Tensor, to: Any) -> Tensor:
 
 
 NAMES: dict[str, Any] = {
+    "random_mask": random_mask,
     **{
         name: getattr(torch, name)
         for name in (

@@ -18,6 +18,8 @@ class Value:
     name: str
     shape: tuple[int, ...]
     rows: bool = True
+    counter: bool = False
+    """whether it is a counter that a step is given: whole numbers, without a gradient"""
 
     def __repr__(self) -> str:
         return self.name
@@ -98,6 +100,18 @@ class Program:
 def producers(ops: Iterable[Op]) -> dict[Value, Op]:
     """Which operation makes each value."""
     return {value: op for op in ops for value in op.outputs}
+
+
+def counts_by(carried: Carried, made_by: dict[Value, Op]) -> int | None:
+    """What each step adds to a counter; None where a value does more than count."""
+    total, value = 0, carried.handed_on
+    while value is not carried.given:
+        op = made_by.get(value)
+        if op is None or op.kind != "add" or not isinstance(op.inputs[1], int):
+            return None
+        total += op.inputs[1]
+        value = op.inputs[0]  # type: ignore[assignment]
+    return total
 
 
 def uses(program: Program) -> dict[Value, int]:

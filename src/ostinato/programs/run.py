@@ -157,8 +157,10 @@ class _Walk(torch.autograd.Function):
             return None, *_for_second_derivatives(call, x, rest, (d_outputs, *d_last))
         layout, derived = call.layout, call.derived
         _, fresh, weights = _cut_up(call, rest)
-        at = [layout.sort(each) for each in d_last]
-        d_fresh = [None if each is None else torch.zeros_like(each) for each in call.sorted(fresh)]
+        at = call.steps.counters_left_out([layout.sort(each) for each in d_last])
+        d_fresh = call.steps.counters_left_out(
+            [None if each is None else torch.zeros_like(each) for each in call.sorted(fresh)]
+        )
         source = layout.source(d_outputs)
         wanted = ctx.needs_input_grad[1]
         d_x = layout.gradient(x, bool(derived.program.outputs)) if wanted else None
@@ -175,15 +177,11 @@ class _Walk(torch.autograd.Function):
             # Not in place, unless the program did so: two weights may share one sum, and a sum of one
             # row is that row itself.
             sums = [b if a is None or a is b else a + b for a, b in zip(sums, parts, strict=True)]
-        d_state = [layout.unsort(each) for each in at]
-        d_weights = derived.by_weight(sums)
-        return (
-            None,
-            d_x,
-            *d_state,
-            *(layout.unsort(each) for each in d_fresh if each is not None),
-            *d_weights,
+        d_state = call.steps.counters_put_back([layout.unsort(each) for each in at])
+        d_anew = call.steps.counters_put_back(
+            [None if each is None else layout.unsort(each) for each in d_fresh]
         )
+        return None, d_x, *d_state, *d_anew[: len(fresh)], *derived.by_weight(sums)
 
 
 def _cut_up(

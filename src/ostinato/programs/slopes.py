@@ -82,7 +82,7 @@ class Gradients:
 Rule = Callable[[Gradients, Builder, Op, Value], None]
 RULES: dict[str, Rule] = {}
 
-DEAD = frozenset({"sign", "gt", "ge", "lt", "le", "eq", "ne", "number", "full"})
+DEAD = frozenset({"sign", "gt", "ge", "lt", "le", "eq", "ne", "number", "full", "random_mask"})
 """Nothing flows back through these."""
 
 

@@ -10,7 +10,16 @@ from torch import Tensor
 from ostinato.programs.builder import VIEWS
 from ostinato.programs.fuse import fused
 from ostinato.programs.operations import DIRECT, FRESH, NAMES, POINTWISE, expression
-from ostinato.programs.program import Carried, Op, Program, Value, in_order, producers, uses
+from ostinato.programs.program import (
+    Carried,
+    Op,
+    Program,
+    Value,
+    counts_by,
+    in_order,
+    producers,
+    uses,
+)
 from ostinato.programs.scan import Scan, as_scans
 from ostinato.programs.split import Parts, live, split
 from ostinato.programs.tanh import tanh
@@ -53,7 +62,7 @@ def one_step(program: Program) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]
     names = [
         v.name for v in (*program.sequences, *program.weights, *(c.given for c in program.carried))
     ]
-    lines = [f"def run({', '.join(names)}):", f"    like = {program.carried[0].given.name}"]
+    lines = [f"def run({', '.join(names)}):", f"    like = {like(program)}"]
     lines.append("    rows = like.shape[0]")
     for op in program.ops:
         text, _ = expression(op, called(op), "rows")
@@ -77,6 +86,11 @@ def as_function(source: str, **more: Any) -> Callable[..., Any]:
     # Made from names of our own and from numbers alone; a loop over closures takes a third longer.
     exec(compile(source, "<ostinato program>", "exec"), space)  # noqa: S102
     return space["run"]  # type: ignore[no-any-return]
+
+
+def like(program: Program) -> str:
+    """The name of a carried value whose numbers are of the weights' kind."""
+    return next(each.given.name for each in program.carried if not each.given.counter)
 
 
 def called(op: Op) -> list[str]:
@@ -137,8 +151,9 @@ class _Source:
         names += [f"{c.given.name}_{kind}" for kind in ("start", "fresh") for c in program.carried]
         names += ["sums"] if program.sums else []
         self._line(0, f"def run({', '.join(['block', *names])}):")
-        self._line(1, f"like, rows = {program.carried[0].given.name}_start, block.rows")
+        self._line(1, f"like, rows = {like(program)}_start, block.rows")
         self._line(1, "# before")
+        self._counted()
         read_by_walk = {v for op in walk for v in op.values}
         taken = outside | read_by_walk | self._coefficients() | {c.handed_on for c in parts.walked}
         before, after = fused(before, taken), fused(after, wanted)
@@ -254,6 +269,12 @@ class _Source:
                 if last is not None:
                     over[op] = last
         return over
+
+    def _counted(self) -> None:
+        for each in self.parts.counted:
+            name, by = each.given.name, counts_by(each, self.made_by)
+            self._line(1, f"{name} = block.counted({name}_start, {name}_fresh, {by})")
+            self._line(1, f"{name}_end = block.last({name} + {by}, {name}_start)")
 
     def _delayed(self, op: Op) -> None:
         name, value = op.output.name, op.inputs[0]

@@ -6,7 +6,15 @@ from typing import Any
 
 from ostinato.programs.builder import VIEWS
 from ostinato.programs.lower import Lowered
-from ostinato.programs.program import Carried, Input, Op, Program, Value
+from ostinato.programs.program import (
+    Carried,
+    Input,
+    Op,
+    Program,
+    Value,
+    counts_by,
+    producers,
+)
 from ostinato.programs.scan import Scan, as_scans
 from ostinato.programs.split import live, split
 
@@ -37,6 +45,7 @@ class Reader:
             results |= {v for scan in scans for v in (scan.a, scan.b) if isinstance(v, Value)}
             before = live(before, results)
         lines = [f"before, for all steps at once: {counts(before)}"]
+        lines += self._counted(parts.counted, producers(program.ops), program)
         lines += self._early(parts.early, before)
         if scans:
             lines += [f"walk: {len(scans)} scan{'s' * (len(scans) > 1)}"]
@@ -71,6 +80,19 @@ class Reader:
         if value.name[0] == "t" and value.name[1:].isdigit():
             return self.names.setdefault(value, f"t{len(self.names) + 1}")
         return value.name
+
+    def _counted(
+        self, counted: Iterable[Carried], made_by: dict[Value, Op], program: Program
+    ) -> Iterator[str]:
+        read = {value for op in program.ops for value in op.values if op.output.rows}
+        for each in counted:
+            by = counts_by(each, made_by)
+            if by or each.given in read:
+                yield (
+                    f"    {each.given} counts by {by} from its first"
+                    if by
+                    else f"    {each.given} stays"
+                )
 
     def _early(self, early: Iterable[Carried], before: list[Op]) -> Iterator[str]:
         for carried in early:
@@ -119,6 +141,7 @@ def _values(argument: Any) -> Iterator[Value]:
 
 
 SHAPES = {
+    "random_mask": "mask({0}, {stream}): 0 by {drop:g}, else {scale:g}",
     "product": "{0} @ {1}",
     "product_t": "{0} @ {1}.T",
     "outer": "sum of {0}.T @ {1}",

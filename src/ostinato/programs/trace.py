@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ostinato.cells import Cell, activations
+from ostinato.cells import Cell, activations, masks
 from ostinato.errors import OstinatoError, StepError
 
 BATCHES = (2, 3)
@@ -125,7 +125,14 @@ def record(cell: Cell) -> Recording:
 def _inputs(cell: Cell, batch: int, wanting: bool) -> tuple[Tensor, Any]:
     zero = next(cell.parameters(), torch.empty(0)).new_zeros(()).requires_grad_(wanting)
     x = zero.expand(batch, *cell.input_shape).clone()
-    return x, cell.State(*(zero.expand(batch, *shape).clone() for shape in cell.state_shapes))
+    fields: tuple[str, ...] = cell.State._fields  # type: ignore[attr-defined]
+    state = [
+        zero.new_zeros(batch, *shape, dtype=torch.long)
+        if field in cell.counters
+        else zero.expand(batch, *shape).clone()
+        for field, shape in zip(fields, cell.state_shapes, strict=True)
+    ]
+    return x, cell.State(*state)
 
 
 def _record(cell: Cell, batch: int) -> Recording:
@@ -297,7 +304,7 @@ def _merge(a: Any, b: Any, call: Call) -> Any:
     raise Untraceable(f"{call.function} at {call.line} depends on the batch size")
 
 
-_SKIPPED = (__file__, activations.__file__, str(Path(torch.__file__).parent))
+_SKIPPED = (__file__, activations.__file__, masks.__file__, str(Path(torch.__file__).parent))
 
 
 def _line() -> str:

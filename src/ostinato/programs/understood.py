@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from ostinato.cells.masks import RANDOM_MASK
 from ostinato.programs.builder import Builder
 from ostinato.programs.program import Input, Value
 from ostinato.programs.trace import Batch, Call, Untraceable
@@ -191,6 +192,15 @@ def _lerp(build: Builder, call: Call, a: Input, b: Input, weight: Input) -> Valu
 def _addcmul(build: Builder, call: Call, c: Input, a: Input, b: Input, value: float = 1) -> Value:
     c, a, b = _aligned(c, a, b)
     return build.add(c, _scaled(build, build.mul(a, b), value))
+
+
+@_rule(RANDOM_MASK)
+def _random_mask(
+    build: Builder, call: Call, draw: Value, shape: list[int], drop: float, scale: float, stream: int,
+    dtype: torch.dtype,
+) -> Value:  # fmt: skip
+    options: dict[str, Any] = {"drop": drop, "scale": scale, "stream": stream}
+    return build.emit("random_mask", draw, shape=shape, to=tuple(shape), **options)
 
 
 # Products with a weight.

@@ -8,8 +8,16 @@ from torch import Tensor
 
 from ostinato.programs.block import beside
 from ostinato.programs.operations import expression
-from ostinato.programs.program import Carried, Op, Program, Value, in_order
-from ostinato.programs.source import as_function, called
+from ostinato.programs.program import (
+    Carried,
+    Op,
+    Program,
+    Value,
+    counts_by,
+    in_order,
+    producers,
+)
+from ostinato.programs.source import as_function, called, like
 from ostinato.programs.split import live, split
 
 Unrolled = Callable[..., tuple[Tensor, tuple[Tensor, ...]]]
@@ -23,7 +31,8 @@ def unrolled(program: Program) -> Unrolled:
     in every run of a program; the walk is written out step by step.
     """
     lines = _lines(program)
-    return as_function("\n".join(lines) + "\n", steps=_steps, late=_late, last=_last, beside=beside)
+    more = {"steps": _steps, "late": _late, "last": _last, "counted": _counted, "beside": beside}
+    return as_function("\n".join(lines) + "\n", **more)
 
 
 def _lines(program: Program) -> list[str]:
@@ -40,13 +49,23 @@ def _lines(program: Program) -> list[str]:
     names += [f"{name}_{kind}" for kind in ("start", "fresh") for name in carried]
     lines = [
         f"def run(time, {', '.join(names)}, valid, resets):",
-        f"    like, rows = {carried[0]}_start, {carried[0]}_start.shape[0] * time",
+        f"    like, rows = {like(program)}_start, {carried[0]}_start.shape[0] * time",
+        *_counts(parts.counted, producers(program.ops)),
         *_written(before, "    ", "rows"),
         *_walk(parts.walk, parts.walked, inside, outside),
         *_written(after, "    ", "rows"),
     ]
     ends = "".join(f"{name}_end, " for name in carried)
     return [*lines, f"    return {program.outputs[0].name}, ({ends})"]
+
+
+def _counts(counted: Sequence[Carried], made_by: dict[Value, Op]) -> list[str]:
+    lines = []
+    for each in counted:
+        name, by = each.given.name, counts_by(each, made_by)
+        lines.append(f"    {name} = counted({name}_start, {name}_fresh, {by}, time, resets)")
+        lines.append(f"    {name}_end = last({name} + {by}, {name}_start, time, valid)")
+    return lines
 
 
 def _part(ops: Sequence[Op], program: Program, late: Sequence[Carried]) -> list[Op]:
@@ -109,6 +128,20 @@ def _late(
     if resets is not None:
         assert fresh is not None
         seen = [torch.where(beside(m, s), fresh, s) for m, s in zip(resets, seen, strict=True)]
+    return torch.cat(seen)
+
+
+def _counted(
+    start: Tensor, fresh: Tensor | None, by: int, time: int, resets: Sequence[Tensor] | None
+) -> Tensor:
+    """What each step is given of a counter."""
+    seen = []
+    for step in range(time):
+        if resets is not None:
+            assert fresh is not None
+            start = torch.where(resets[step], fresh, start)
+        seen.append(start)
+        start = start + by
     return torch.cat(seen)
 
 

@@ -2,29 +2,34 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from ostinato.cells.cell import CellState
+from ostinato.cells.masks import fresh_draws
 from ostinato.errors import OptionError, StateError
+from ostinato.wrappers.dropout import dropped
+from ostinato.wrappers.shortcut import check_layer
+from ostinato.wrappers.wrapped import check_probability
 
 
 class Stack(nn.Module):
     """Feeds each layer's outputs to the next, with dropout between; any mix of cells and widths.
 
-    `dropout` is the probability to drop, applied to the outputs of every layer but the last, a new
-    mask each step (as torch.nn.LSTM has it). Returns the last layer's outputs and one state a layer.
+    `dropout` is the probability to drop, applied in training to the outputs of every layer but the
+    last, a new mask each step (as torch.nn.LSTM has it). Masks are a function of one number a row,
+    from torch's generator at each call: the same seed gives the same on every row and device.
+    Returns the last layer's outputs and one state a layer.
     """
 
     def __init__(self, layers: Sequence[nn.Module], dropout: float = 0.0):
         super().__init__()
         if not layers:
             raise OptionError("Stack: expected at least one layer, got none.")
-        if not 0 <= dropout < 1:
-            raise OptionError(
-                f"Stack: dropout is the probability to drop, at least 0 and below 1; got {dropout}."
-            )
+        for layer in layers:
+            check_layer(self, layer)
+        self.dropout = check_probability(self, "dropout", dropout)
         self.layers = nn.ModuleList(layers)
-        self.dropout = nn.Dropout(dropout)
 
     @property
     def output_size(self) -> int:
@@ -44,7 +49,21 @@ class Stack(nn.Module):
                 f"Stack: expected one state a layer ({len(self.layers)}), got {len(states)}."
             )
         for index, layer in enumerate(self.layers):
-            x, states[index] = layer(
-                x if index == 0 else self.dropout(x), states[index], lengths=lengths, resets=resets
-            )
+            if index:
+                x = self.thinned(x, self.draws(x))
+            x, states[index] = layer(x, states[index], lengths=lengths, resets=resets)
         return x, tuple(states)
+
+    def draws(self, x: Tensor) -> Tensor | None:
+        """New numbers `[B, T]` to draw one mask between two layers by; None where there is none."""
+        if not self.training or not self.dropout:
+            return None
+        batch, time = x.shape[:2]
+        return fresh_draws(batch, x.device)[:, None] + torch.arange(time, device=x.device)
+
+    def thinned(self, x: Tensor, draws: Tensor | None) -> Tensor:
+        """What goes from one layer to the next."""
+        return x if draws is None else dropped(x, draws, self.dropout, 0)
+
+    def extra_repr(self) -> str:
+        return f"dropout={self.dropout}" if self.dropout else ""
