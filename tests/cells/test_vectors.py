@@ -14,7 +14,7 @@ from ostinato.cells import GRU, LSTM, SRU, SRU2, Elman, LayerNormLSTM, SRUState
 from ostinato.drivers import Recurrent
 from ostinato.interchange.keras import from_keras
 from ostinato.interchange.tensorflow import from_tensorflow
-from ostinato.wrappers import Bidirectional, Stack
+from ostinato.wrappers import Bidirectional, Residual, Stack
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
@@ -62,6 +62,7 @@ TENSORFLOW = {
     "sru_highway": lambda: SRU(I, H, highway=True),
     "layer_norm_basic_lstm": lambda: LayerNormLSTM(I, H),
     "multi_lstm_gru": lambda: Stack([Recurrent(LSTM(I, 8)), Recurrent(GRU(8, 9))]),
+    "residual_gru": lambda: Stack([Recurrent(GRU(I, I)), Recurrent(Residual(GRU(I, I)))]),
     "bidirectional_gru": lambda: pair(GRU, I),
     "stack_bidirectional_gru": lambda: Stack([pair(GRU, I), pair(GRU, 2 * H)]),
 }
@@ -146,22 +147,6 @@ def test_keras(name):
     from_keras(gradients, given)
     probes = [case["probe_outputs"], *case.states("probe_state")]
     compare(case, layer, list(zip([outputs, *states], probes, strict=True)), gradients)
-
-
-def test_tensorflow_residual():
-    """The second layer's output is added to its input."""
-    case, stack = (
-        Case("tensorflow/residual_gru"),
-        Stack([Recurrent(GRU(I, I)) for _ in range(2)]).double(),
-    )
-    from_tensorflow(stack, case.named("weight"))
-    lower, upper = stack.layers
-    below, first = lower(case["x"], lengths=case["lengths"])
-    above, second = upper(below, lengths=case["lengths"])
-    for ours, theirs in zip(
-        (below + above, first.h, second.h), (case["outputs"], *case.states()), strict=True
-    ):
-        torch.testing.assert_close(ours, theirs, **CLOSE)
 
 
 def authors_sru(get):

@@ -57,6 +57,24 @@ def test_files_cut_short(tmp_path):
         read_tensorflow(tmp_path / "saved.ckpt")["reader/bidirectional_rnn/fw/basic_lstm_cell/kernel"]
 
 
+@pytest.mark.parametrize("at", range(0, 2700, 113))
+def test_a_byte_that_is_another(tmp_path, at):
+    """In the index, or in the numbers: what TensorFlow's checksums are for."""
+    for name in ("saved.ckpt.index", DATA):
+        shutil.copy(SAVED.with_name(name), tmp_path)
+    index = bytearray(SAVED.with_name("saved.ckpt.index").read_bytes())
+    index[at] ^= 1
+    (tmp_path / "saved.ckpt.index").write_bytes(index)
+    with pytest.raises(WeightsError, match="its index is damaged"):
+        read_tensorflow(tmp_path / "saved.ckpt")
+    (tmp_path / "saved.ckpt.index").write_bytes(SAVED.with_name("saved.ckpt.index").read_bytes())
+    data = bytearray(SAVED.with_name(DATA).read_bytes())
+    data[at] ^= 1
+    (tmp_path / DATA).write_bytes(data)
+    with pytest.raises(WeightsError, match=f"{DATA} is damaged, its checksum is another"):
+        list(read_tensorflow(tmp_path / "saved.ckpt").values())
+
+
 @pytest.mark.parametrize("left", [0, 7, 40, 1000])
 def test_a_damaged_index(tmp_path, left):
     index = SAVED.with_name("saved.ckpt.index").read_bytes()

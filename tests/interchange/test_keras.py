@@ -266,6 +266,18 @@ def test_what_is_said(name):
         do()
 
 
+@pytest.mark.parametrize("at", range(0, 33000, 1234))
+def test_a_damaged_file_is_said_to_be_one_or_does_not_matter(tmp_path, at):
+    damaged = bytearray(SAVED.read_bytes())
+    damaged[at : at + 9] = bytes(9 * [255])
+    (tmp_path / "model.keras").write_bytes(damaged)
+    try:
+        arrays = read_keras(tmp_path / "model.keras")
+    except WeightsError:
+        return
+    assert all(np.array_equal(array, arrays[name]) for name, array in read_keras(SAVED).items())
+
+
 def test_what_is_said_of_options():
     with pytest.raises(OptionError, match='unknown merge "ad"; did you mean "ave"|known: ave, concat'):
         layer_from_keras(arrays_of(), merge="ad")

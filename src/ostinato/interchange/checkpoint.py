@@ -3,7 +3,8 @@
 A checkpoint `model.ckpt` is `model.ckpt.index`, a sorted table from names to where their numbers lie,
 and `model.ckpt.data-00000-of-00001`, … with the numbers. Sources: TensorFlow's `tensor_bundle.proto`
 and `tensor_shape.proto` for the entries; LevelDB's `table_format.md` for the table, whose end is a
-footer of 48 bytes that leads to a block of indices, and so to the blocks of entries.
+footer of 48 bytes that leads to a block of indices, and so to the blocks of entries. Blocks and numbers
+carry a checksum, which is checked: CRC-32C, "masked" by a rotation and a sum.
 """
 
 import struct
@@ -21,7 +22,7 @@ DTYPES = {
 }
 """Those of TensorFlow's numbers of dtypes that numpy has; text and the like is passed over."""
 
-DTYPE, SHAPE, SHARD, OFFSET, SIZE, PARTS = 1, 2, 3, 4, 5, 7
+DTYPE, SHAPE, SHARD, OFFSET, SIZE, CHECKSUM, PARTS = 1, 2, 3, 4, 5, 6, 7
 """The fields of an entry."""
 
 MAGIC = 0xDB4775248B80FB57
@@ -82,6 +83,8 @@ class Checkpoint(Mapping[str, np.ndarray[Any, Any]]):
         shard, offset, size = (entry.get(field, [0])[0] for field in (SHARD, OFFSET, SIZE))
         file = f"{self._prefix.name}.data-{shard:05}-of-{self._shards:05}"
         numbers = _bytes(self._prefix.with_name(file), offset, size)
+        if len(numbers) == size and _checksum(numbers) != entry[CHECKSUM][0]:
+            raise WeightsError(f'"{name}": {file} is damaged, its checksum is another.')
         if len(numbers) < size:
             raise WeightsError(
                 f'"{name}": {file} is cut short, {size} bytes expected, got {len(numbers)}.'
@@ -122,9 +125,10 @@ def _handle(file: bytes, at: int) -> tuple[tuple[int, int], int]:
 def _block(file: bytes, handle: tuple[int, int]) -> Iterator[tuple[bytes, bytes]]:
     """The entries of a block: each key says how much of the one before it begins with."""
     offset, size = handle
-    if file[offset + size] != 0:
-        raise ValueError("compressed")
-    block = file[offset : offset + size]
+    block, kind = file[offset : offset + size], file[offset + size]
+    (checksum,) = struct.unpack_from("<I", file, offset + size + 1)
+    if kind != 0 or _checksum(file[offset : offset + size + 1]) != checksum:
+        raise ValueError("compressed, or damaged")
     (restarts,) = struct.unpack("<I", block[-4:])
     at, key = 0, b""
     while at < size - 4 * (restarts + 1):
@@ -144,14 +148,14 @@ def _message(text: bytes) -> Fields:
     while at < len(text):
         tag, at = _varint(text, at)
         kind = tag & 7
-        value: int | bytes | None = None
+        value: int | bytes
         if kind == 0:
             value, at = _varint(text, at)
         elif kind == 2:
             length, at = _varint(text, at)
             value, at = text[at : at + length], at + length
-        else:
-            at += {1: 8, 5: 4}[kind]
+        else:  # a number of four bytes; TensorFlow has no other kind here
+            (value,), at = struct.unpack("<I", text[at : at + 4]), at + 4
         fields.setdefault(tag >> 3, []).append(value)
     return fields
 
@@ -165,3 +169,22 @@ def _varint(text: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 128:
             return number, at
+
+
+def _checksum(text: bytes) -> int:
+    """CRC-32C, masked."""
+    crc = 0xFFFFFFFF
+    for byte in text:
+        crc = CRC[(crc ^ byte) & 255] ^ crc >> 8
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _crc_of(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ 0x82F63B78 * (byte & 1)
+    return byte
+
+
+CRC = [_crc_of(byte) for byte in range(256)]
+"""What each byte adds to a CRC-32C; its polynomial with the bits the other way round is 0x82F63B78."""

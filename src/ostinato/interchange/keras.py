@@ -3,6 +3,7 @@
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,9 @@ LAYERS = re.compile(r"^((forward|backward)_)?(simple_rnn|lstm|gru)$")
 
 MERGES = {"concat": concatenate, "sum": torch.add, "mul": torch.mul, "ave": lambda a, b: (a + b) / 2}
 """Keras' merge modes as functions for Bidirectional."""
+
+DAMAGED = (OSError, EOFError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+"""What zipfile and h5py raise for files that are missing, damaged or something else."""
 
 OPTIONS = {"bias": " A Keras layer with use_bias=False has none: put zeros there."}
 """What is said of an array that is missing."""
@@ -153,7 +157,7 @@ def read_keras(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
                 source = io.BytesIO(archive.read("model.weights.h5"))
         with h5py.File(source, "r") as file:
             file.visititems(keep)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise WeightsError(
             f'"{path}": expected a file that Keras saved, .weights.h5, .h5 or .keras ({error}).'
         ) from error

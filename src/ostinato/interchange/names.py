@@ -9,7 +9,7 @@ from torch import nn
 from ostinato.cells import Cell
 from ostinato.drivers import Recurrent, Static
 from ostinato.errors import WeightsError
-from ostinato.wrappers import Bidirectional, Stack
+from ostinato.wrappers import Around, Bidirectional, CellStack, Device, Stack, Wrapped
 
 
 class Leaf(NamedTuple):
@@ -35,21 +35,37 @@ Node = Leaf | Layers | Both
 
 
 def tree(layer: nn.Module) -> Node:
-    """The cells of a layer, nested as they are. Raises WeightsError for what is no layer of cells."""
+    """The cells of a layer, nested as they are, wrappers left off.
+
+    Raises WeightsError for what is no layer of cells, and for a wrapper with weights of its own.
+    """
+    if isinstance(layer, CellStack):
+        return stacked(tree(cell) for cell in layer.cells)
+    if isinstance(layer, Wrapped | Recurrent):
+        return _within(layer, "cell")
     if isinstance(layer, Cell):
         return Leaf(layer)
-    if isinstance(layer, Recurrent):
-        return Leaf(layer.cell)
+    if isinstance(layer, Static | Device | Around):
+        return _within(layer, "layer")
     if isinstance(layer, Stack):
         return stacked(tree(each) for each in layer.layers)
     if isinstance(layer, Bidirectional):
         return Both(tree(layer.forward_layer), tree(layer.backward_layer))
-    if isinstance(layer, Static):
-        return tree(layer.layer)
     raise WeightsError(
         f"expected a cell, or a Recurrent, Stack, Bidirectional or Static of cells; got "
         f"{type(layer).__name__}."
     )
+
+
+def _within(layer: nn.Module, part: str) -> Node:
+    """What a wrapper holds as its `part`."""
+    own = [name for name, _ in layer.named_parameters() if not name.startswith(f"{part}.")]
+    if own:
+        raise WeightsError(
+            f"{type(layer).__name__} has weights of its own, {', '.join(own)}, which have no place "
+            f"among another library's. Take what it wraps: its .{part}."
+        )
+    return tree(getattr(layer, part))
 
 
 def stacked(parts: Iterable[Node]) -> Node:
