@@ -11,7 +11,7 @@ from ostinato.cells import GRU, LSTM, SRU, Elman
 from ostinato.cells.structure import flatten
 from ostinato.drivers import Recurrent
 from ostinato.errors import WeightsError
-from ostinato.interchange.torch import from_torch, to_torch
+from ostinato.interchange import from_torch, layer_from_torch, layer_to_torch, to_torch
 from ostinato.wrappers import Bidirectional, Stack
 
 B, T, I, H = 3, 6, 4, 5  # noqa: E741
@@ -106,7 +106,7 @@ def gradients_agree(ours, theirs):
         if isinstance(cell, LSTM):
             cell.forget_bias = 0.0
     expected = dict(theirs.named_parameters())
-    for name, each in to_torch(told).state_dict().items():
+    for name, each in to_torch(told).items():
         if name in expected:
             # Of two biases that are added, torch's second has the gradient of both, and ours is one.
             own = slice(2 * H, None) if name.startswith("bias_hh") else slice(None)
@@ -118,11 +118,11 @@ def gradients_agree(ours, theirs):
 def test_from_torch(kind, options):
     theirs = randomised(kind(I, H, batch_first=True, **options))
     before = copy.deepcopy(theirs.state_dict())
-    ours = from_torch(theirs)
+    ours = layer_from_torch(theirs)
     agree(ours, theirs)
     gradients_agree(ours, theirs)
     told = {"nonlinearity": options["nonlinearity"]} if "nonlinearity" in options else {}
-    agree(from_torch(theirs.state_dict(), **told), theirs)
+    agree(layer_from_torch(theirs.state_dict(), **told), theirs)
     with torch.no_grad():
         next(ours.parameters()).zero_()
     assert all(torch.equal(each, before[name]) for name, each in theirs.state_dict().items())
@@ -131,7 +131,9 @@ def test_from_torch(kind, options):
 @pytest.mark.parametrize("make", OURS.values(), ids=OURS)
 def test_to_torch(make):
     ours = randomised(make())
-    theirs = to_torch(ours)
+    theirs = layer_to_torch(ours)
+    for name, each in to_torch(ours).items():
+        assert torch.equal(each, theirs.state_dict()[name])
     agree(ours, theirs)
     gradients_agree(ours, theirs)
 
@@ -140,50 +142,63 @@ def test_to_torch(make):
 def test_there_and_back(kind, options):
     """What torch adds up from two biases comes back as one."""
     theirs = randomised(kind(I, H, batch_first=True, **options))
-    back = to_torch(from_torch(theirs))
+    back = layer_to_torch(layer_from_torch(theirs))
     assert type(back) is kind
     assert back.dropout == theirs.dropout
-    agree(from_torch(back), theirs)
-    again = to_torch(from_torch(back)).state_dict()
+    agree(layer_from_torch(back), theirs)
+    again = to_torch(layer_from_torch(back))
     for name, each in back.state_dict().items():
         assert torch.equal(each, again[name]), name
 
 
 @pytest.mark.parametrize("name", ["lstm-forget-bias", "both", "stack", "gru", "lstm-projection"])
 def test_into_a_layer_that_exists(name):
-    theirs = to_torch(randomised(OURS[name]()))
-    into = randomised(OURS[name]())
-    nn.init.zeros_(next(into.parameters()))
-    assert from_torch(theirs, into) is into
-    agree(into, theirs)
+    theirs = layer_to_torch(randomised(OURS[name]()))
+    for source in (theirs, theirs.state_dict()):
+        into = randomised(OURS[name]())
+        nn.init.zeros_(next(into.parameters()))
+        assert from_torch(into, source) == ()
+        agree(into, theirs)
 
 
-def test_what_torch_lacks_stays_in_a_layer_that_exists():
+def test_into_a_cell_and_out_of_one():
     theirs = randomised(nn.LSTM(I, H, batch_first=True))
-    into = randomised(Recurrent(LSTM(I, H, peepholes=True).learn_initial_state()))
-    kept = {name: each.clone() for name, each in into.cell.named_parameters() if name[0] in "phc"}
-    assert from_torch(theirs, into) is into
-    assert all(torch.equal(each, getattr(into.cell, name)) for name, each in kept.items())
-    for name in kept:
+    cell = LSTM(I, H).double()
+    from_torch(cell, theirs)
+    agree(Recurrent(cell), theirs)
+    agree(Recurrent(cell), layer_to_torch(cell))
+
+
+def test_a_learned_start_stays():
+    theirs = randomised(nn.LSTM(I, H, batch_first=True))
+    into = randomised(Recurrent(LSTM(I, H).learn_initial_state()))
+    kept = {name: getattr(into.cell, name).clone() for name in ("h_0", "c_0")}
+    from_torch(into, theirs)
+    for name, each in kept.items():
+        assert torch.equal(each, getattr(into.cell, name))
         nn.init.zeros_(getattr(into.cell, name))
     agree(into, theirs)
 
 
 def test_a_part_of_a_greater_state_dict():
-    model = nn.ModuleDict(
-        {"embedding": nn.Linear(2, 2), "rnn": nn.GRU(I, H, batch_first=True)}
-    ).double()
-    agree(from_torch(model.state_dict(), prefix="rnn."), model["rnn"])
+    parts = {"embedding": nn.Linear(2, 2), "rnn": nn.GRU(I, H, batch_first=True)}
+    model = nn.ModuleDict({"encoder": nn.ModuleDict(parts)}).double()
+    agree(layer_from_torch(model.state_dict(), scope="encoder.rnn"), parts["rnn"])
+    unused = from_torch(GRU(I, H, reset_after=True), model.state_dict(), scope="encoder.rnn")
+    assert unused == ("encoder.embedding.weight", "encoder.embedding.bias")
 
 
 def test_device_and_dtype_are_the_sources():
-    assert from_torch(nn.GRU(I, H).bfloat16()).cell.W_x.dtype == torch.bfloat16
-    assert to_torch(Recurrent(Elman(I, H)).double()).weight_ih_l0.dtype == torch.float64
+    assert layer_from_torch(nn.GRU(I, H).bfloat16()).cell.W_x.dtype == torch.bfloat16
+    assert layer_to_torch(Recurrent(Elman(I, H)).double()).weight_ih_l0.dtype == torch.float64
 
 
 def test_training_and_dropout_go_along():
-    assert from_torch(nn.LSTM(I, H, 2, dropout=0.25)).dropout == 0.25
-    assert not to_torch(OURS["gru"]().eval()).training
+    theirs = nn.LSTM(I, H, 2, dropout=0.25).eval()
+    ours = layer_from_torch(theirs)
+    assert layer_to_torch(ours).dropout == 0.25
+    assert not ours.training
+    assert not layer_to_torch(ours).training
 
 
 def changed(name, value):
@@ -216,17 +231,17 @@ def changed(name, value):
 )
 def test_weights_that_do_not_fit_are_told(source, words):
     with pytest.raises(WeightsError, match=re.escape(words)):
-        from_torch(source)
+        layer_from_torch(source)
 
 
 def test_another_layer_than_the_weights_is_told():
     into = Recurrent(GRU(I, H, reset_after=True))
     before = copy.deepcopy(into.state_dict())
     with pytest.raises(WeightsError, match=r"bias_hh_l0: expected \[15\], got \[20\]"):
-        from_torch(nn.LSTM(I, H), into)
+        from_torch(into, nn.LSTM(I, H))
     assert all(torch.equal(each, before[name]) for name, each in into.state_dict().items())
     with pytest.raises(WeightsError, match="SRU: torch.nn has no such layer"):
-        from_torch(nn.LSTM(I, H), Recurrent(SRU(I, H)))
+        from_torch(Recurrent(SRU(I, H)), nn.LSTM(I, H))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +261,7 @@ def test_another_layer_than_the_weights_is_told():
         (Recurrent(LSTM(I, H, projection=9)), "less than hidden_size=5, got projection=9"),
         (Recurrent(LSTM(I, H), reverse=True), "got Recurrent(reverse=True)"),
         (Bidirectional(*both_above(), torch.add, H), "Bidirectional of two that concatenates"),
-        (LSTM(I, H), "got LSTM(input_size=4, hidden_size=5)"),
+        (nn.Linear(2, 3), "got Linear(in_features=2, out_features=3, bias=True)"),
         (Stack([Recurrent(LSTM(I, H)), Recurrent(Elman(H, H))]), "one kind of cell throughout"),
         (Stack([Recurrent(Elman(I, H)), Recurrent(Elman(H, 6))]), "one hidden_size throughout"),
         (
@@ -259,4 +274,13 @@ def test_another_layer_than_the_weights_is_told():
 )
 def test_what_torch_cannot_express_is_named(layer, words):
     with pytest.raises(WeightsError, match=re.escape(words)):
-        to_torch(layer)
+        layer_to_torch(layer)
+
+
+def test_options_that_torch_lacks_take_no_weights():
+    for cell, words in (
+        (LSTM(I, H, peepholes=True), "nothing for the weights p_i, p_f, p_o"),
+        (LSTM(I, H, cell_clip=1.0), "no cell_clip=1.0"),
+    ):
+        with pytest.raises(WeightsError, match=words):
+            from_torch(cell, nn.LSTM(I, H))

@@ -93,7 +93,7 @@ def test_options(make, kind, words):
         (
             lambda: nn.GRU(3, 4)(pack_sequence([X[:, 0]]), lengths=[5]),
             OptionError,
-            "a PackedSequence knows its lengths; give it without lengths=, or the padded tensor with them",
+            "a PackedSequence knows its lengths; give it without lengths=, or the padded tensor",
         ),
         (lambda: nn.GRU(3, 4)(X, lengths=torch.tensor([5])), LengthsError, "integers of shape [B=2]"),
         (lambda: nn.GRU(3, 4)(X, lengths=[5, 6]), LengthsError, "expected lengths between 0 and T=5"),

@@ -199,7 +199,7 @@ def test_a_learned_initial_state(name, bidirectional):
     fresh = layer_of(name, bidirectional=bidirectional)
     layer = layer_of(name, bidirectional=bidirectional, learn_initial_state=True)
     starts = [w for n, w in layer.named_parameters() if "_0_l" in n]
-    fields = layer._places[0][0].cell.State._fields
+    fields = layer._places()[0].cell.State._fields
     assert len(starts) == len(fields) * 2 * (1 + bidirectional)
     x, resets = draw(B, T, I), torch.rand(B, T) < 0.3
     output, last = layer(x, resets=resets)

@@ -16,18 +16,86 @@ from ostinato.wrappers import Bidirectional, Stack
 from ostinato.wrappers.bidirectional import concatenate
 
 
-def to_torch(layer: nn.Module) -> nn.RNNBase:
-    """The layer of torch.nn that computes what `layer` does: batch-first, with copies of its weights.
+def from_torch(
+    layer: nn.Module, source: nn.Module | Mapping[str, Tensor], *, scope: str = ""
+) -> tuple[str, ...]:
+    """Copies the weights of a `torch.nn.LSTM`, `GRU` or `RNN` into a layer; returns the names not used.
 
-    `layer` is a Recurrent, a Bidirectional of two, or a Stack of those, all of `LSTM`, of `GRU` with
-    reset_after, or of `Elman` cells of one width. The dictionary alone is its `state_dict()`.
+    `layer` is a cell, a Recurrent, a Bidirectional of two, or a Stack of those. `source` is torch's
+    module or its state dict, of which `scope` is the part to be read: "encoder.rnn" for
+    "encoder.rnn.weight_ih_l0" and the others beside it.
+
+    Two biases that torch adds are one here. What an `LSTM` adds to its bias at run time is taken off
+    torch's. An initial state that is learned stays as it is.
+
+    Raises WeightsError where a name is missing or unknown or a shape does not fit, saying which, and
+    what was expected; and for an option that torch does not have. Then nothing has been copied.
+    """
+    weights, unused = _read(source, scope)
+    cells = list(_suffixed(_rows(layer)))
+    biased = any(name.startswith("bias_") for name in weights)
+    given: dict[str, dict[str, Tensor]] = {}
+    expected: dict[str, tuple[int, ...]] = {}
+    for suffix, cell in cells:
+        torch_cells.refuse_what_torch_lacks(cell, learned_start=True)
+        shapes = torch_cells.shapes(cell, biased)
+        names = [name for name in shapes if name.startswith(("weight_", "bias_"))]
+        expected |= {f"{name}{suffix}": shapes[name] for name in names}
+        given[suffix] = {name: weights.get(f"{name}{suffix}", torch.empty(0)) for name in names}
+    _check_fit(weights, expected)
+    with torch.no_grad():
+        for suffix, cell in cells:
+            ours = dict(cell.named_parameters())
+            for name, each in torch_cells.from_torch(cell, given[suffix]).items():
+                ours[name].copy_(each)
+            if isinstance(cell, LSTM):
+                cell.b.sub_(torch_cells.added_forget_bias(cell))
+    return unused
+
+
+def layer_from_torch(
+    source: nn.Module | Mapping[str, Tensor], *, scope: str = "", nonlinearity: Activation = "tanh"
+) -> nn.Module:
+    """The layer that computes what a `torch.nn.LSTM`, `GRU` or `RNN` does, with copies of its weights.
+
+    `source` and `scope` are as in `from_torch`. All else is told by names and shapes, but for the
+    `nonlinearity` of an RNN of which there is a dictionary alone, and dropout.
+
+    Returns a Recurrent, a Bidirectional of two, or a Stack of those, batch-first; on the device, in the
+    dtype and, of a module, in the mode of the source. Raises WeightsError as `from_torch` does.
+    """
+    weights, _ = _read(source, scope)
+    if isinstance(source, nn.RNN):
+        nonlinearity = source.nonlinearity
+    layer = _layer_for(weights, float(getattr(source, "dropout", 0.0)), nonlinearity)
+    from_torch(layer, source, scope=scope)
+    return layer.train(getattr(source, "training", True))
+
+
+def to_torch(layer: nn.Module) -> dict[str, Tensor]:
+    """A layer's weights by torch's names: what `load_state_dict` of torch's layer takes; copies.
+
+    A forget bias that an `LSTM` adds at run time goes into bias_ih; bias_hh is 0 but for a GRU's b_n.
 
     Raises WeightsError, naming it, for what torch cannot express.
     """
-    rows = _rows(layer)
+    return {
+        f"{name}{suffix}": each.detach().clone()
+        for suffix, cell in _suffixed(_rows(layer))
+        for name, each in torch_cells.to_torch(cell).items()
+    }
+
+
+def layer_to_torch(layer: nn.Module) -> nn.RNNBase:
+    """The layer of torch.nn that computes what `layer` does: batch-first, with copies of its weights.
+
+    `layer` is a cell, a Recurrent, a Bidirectional of two, or a Stack of those, all of `LSTM`, of `GRU`
+    with reset_after, or of `Elman` cells of one width.
+
+    Raises WeightsError, naming it, for what torch cannot express.
+    """
+    weights, rows = to_torch(layer), _rows(layer)
     cells = [cell for row in rows for cell in row]
-    for cell in cells:
-        torch_cells.refuse_what_torch_lacks(cell)
     first = cells[0]
     for what, of in (
         ("kind of cell", lambda cell: type(cell).__name__),
@@ -50,11 +118,6 @@ def to_torch(layer: nn.Module) -> nn.RNNBase:
         options = {"proj_size": first.projection or 0}
     elif isinstance(first, Elman):
         options = {"nonlinearity": first.activation}
-    weights = {
-        f"{name}{suffix}": each.detach()
-        for suffix, cell in _suffixed(rows)
-        for name, each in torch_cells.to_torch(cell).items()
-    }
     like = weights["weight_ih_l0"]
     theirs: Any = torch_cells.KINDS[type(first)]
     made: nn.RNNBase = theirs(
@@ -72,61 +135,18 @@ def to_torch(layer: nn.Module) -> nn.RNNBase:
     return made.train(layer.training)
 
 
-def from_torch(
-    source: nn.Module | Mapping[str, Tensor],
-    into: nn.Module | None = None,
-    *,
-    prefix: str = "",
-    nonlinearity: Activation = "tanh",
-) -> nn.Module:
-    """A layer of this library that computes what a `torch.nn.LSTM`, `GRU` or `RNN` does.
-
-    `source` is the module or its state dict; with `prefix`, the part of a greater one whose names begin
-    so: `from_torch(model.state_dict(), prefix="encoder.rnn.")`. All else is told by names and shapes,
-    but for the `nonlinearity` of an RNN of which there is a dictionary alone. Weights are copied.
-
-    Returns a Recurrent, a Bidirectional of two, or a Stack of those, batch-first. `into` takes one that
-    exists, with any options, and returns it: weights that torch does not have stay as they were, and a
-    forget bias that it adds at run time is taken off what torch has stored.
-
-    Raises WeightsError where a name is missing or unknown or a shape does not fit, saying which, and
-    what was expected; nothing is changed then.
-    """
-    weights = _read(source, prefix)
-    if isinstance(source, nn.RNN):
-        nonlinearity = source.nonlinearity
-    layer = into or _layer_for(weights, float(getattr(source, "dropout", 0.0)), nonlinearity)
-    cells = list(_suffixed(_rows(layer)))
-    biased = any(name.startswith("bias_") for name in weights)
-    given: dict[str, dict[str, Tensor]] = {}
-    expected: dict[str, tuple[int, ...]] = {}
-    for suffix, cell in cells:
-        if type(cell) not in torch_cells.KINDS:
-            torch_cells.refuse_what_torch_lacks(cell)
-        names = [
-            name for name in torch_cells.shapes(cell, biased) if name.startswith(("weight_", "bias_"))
-        ]
-        expected |= {f"{name}{suffix}": torch_cells.shapes(cell, biased)[name] for name in names}
-        given[suffix] = {name: weights.get(f"{name}{suffix}", torch.empty(0)) for name in names}
-    _check_fit(weights, expected)
-    with torch.no_grad():
-        for suffix, cell in cells:
-            ours = dict(cell.named_parameters())
-            for name, each in torch_cells.from_torch(cell, given[suffix]).items():
-                ours[name].copy_(each)
-            if isinstance(cell, LSTM):
-                cell.b.sub_(torch_cells.added_forget_bias(cell))
-    return layer
-
-
-def _read(source: nn.Module | Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _read(
+    source: nn.Module | Mapping[str, Tensor], scope: str
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The weights within a scope, and the names outside it."""
     if isinstance(source, nn.Module):
         if not isinstance(source, nn.RNNBase):
             raise WeightsError(
                 f"Expected a torch.nn.LSTM, GRU or RNN, or a state dict, got {type(source).__name__}. "
-                "Of a greater module give the part, or its state_dict() with prefix=."
+                "Of a greater module give the part, or its state_dict() with scope=."
             )
         source = source.state_dict()
+    prefix = f"{scope}." if scope else ""
     found = {
         name.removeprefix(prefix): each for name, each in source.items() if name.startswith(prefix)
     }
@@ -135,9 +155,9 @@ def _read(source: nn.Module | Mapping[str, Tensor], prefix: str) -> dict[str, Te
             known = ", ".join(sorted(source)[:8]) + (", …" if len(source) > 8 else "")
             raise WeightsError(
                 f'Expected weights of a layer of torch.nn, of which "{prefix}{name}" is missing; found '
-                f"{known or 'no names'}. If they are a part of a greater whole, say which: prefix=."
+                f"{known or 'no names'}. If they are a part of a greater whole, say which: scope=."
             )
-    return found
+    return found, tuple(name for name in source if not name.startswith(prefix))
 
 
 def _layer_for(weights: Mapping[str, Tensor], dropout: float, nonlinearity: Activation) -> nn.Module:
@@ -174,6 +194,8 @@ def _rows(layer: nn.Module) -> list[list[Cell]]:
     """The cells of each layer from the bottom: one, or one a direction."""
     if isinstance(layer, Stack):
         return [row for each in layer.layers for row in _rows(each)]
+    if isinstance(layer, Cell):
+        return [[layer]]
     if isinstance(layer, Recurrent) and not layer.reverse:
         return [[layer.cell]]
     if isinstance(layer, Bidirectional) and layer.merge is concatenate:

@@ -111,8 +111,11 @@ def added_forget_bias(cell: LSTM) -> Tensor:
     return added
 
 
-def refuse_what_torch_lacks(cell: Cell) -> None:
-    """Raises WeightsError, naming it, for a cell or an option that is not torch's."""
+def refuse_what_torch_lacks(cell: Cell, learned_start: bool = False) -> None:
+    """Raises WeightsError, naming it, for a cell or an option that is not torch's.
+
+    An initial state that is learned is refused too, unless it does no harm.
+    """
     name = type(cell).__name__
     if type(cell) not in KINDS:
         raise WeightsError(
@@ -125,7 +128,11 @@ def refuse_what_torch_lacks(cell: Cell) -> None:
                 f"{name}: torch.nn has no {option}={value!r}; expected "
                 f"{' or '.join(map(repr, known))}. With it, torch would give other numbers."
             )
-    others = [each for each, _ in cell.named_parameters() if each not in _RENAMED]
+    others = [
+        each
+        for each, _ in cell.named_parameters()
+        if each not in _RENAMED and not (learned_start and each.endswith("_0"))
+    ]
     if others:
         raise WeightsError(
             f"{name}: torch.nn has nothing for the weights {', '.join(others)} (p_… are peepholes, "

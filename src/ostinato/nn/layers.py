@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import dropout as dropped
 from torch.nn.utils.rnn import PackedSequence
 
@@ -20,17 +21,25 @@ from ostinato.nn.sequences import Lengths, sequences
 from ostinato.nn.stacked import stacked, unstacked
 from ostinato.wrappers import Bidirectional, BothStates
 
-C = TypeVar("C", bound=Cell)
+M = TypeVar("M", bound=nn.Module)
 
 
 class _Place(NamedTuple):
-    """One cell of the layers: which, and what its weights are called there."""
+    """One cell: which, and what the weights that this module holds for it are called."""
 
     cell: Cell
-    """without weights"""
-    suffix: str
-    names: tuple[str, ...]
-    """of its weights, without the suffix"""
+    """whose own weights are on the meta device: it is lent others at each call"""
+    within: str
+    """its name in the layer"""
+    names: dict[str, str]
+    """of the weights held, without suffix and with it"""
+
+
+class _Layer(NamedTuple):
+    """One layer, in one direction or both."""
+
+    it: Recurrent | Bidirectional
+    places: tuple[_Place, ...]
 
 
 class RecurrentLayers(nn.Module):
@@ -104,13 +113,11 @@ class RecurrentLayers(nn.Module):
         self.options = options
         self._check()
         # In tuples, where nn.Module looks for no parts: the weights are this module's own.
-        self._places: tuple[tuple[_Place, ...], ...] = ()
+        self._layers: tuple[_Layer, ...] = ()
         width = input_size
         for k in range(num_layers):
-            both = range(1 + bidirectional)
-            self._places += (tuple(self._place(width, k, d, device, dtype) for d in both),)
+            self._layers += (self._layer(width, k, device, dtype),)
             width = self.output_size
-        self.layers()  # raises for a row that does not exist
         self.reset_parameters()
 
     # What a subclass may put in the place of the cell's own.
@@ -131,8 +138,8 @@ class RecurrentLayers(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draws the weights anew, as the cell does."""
-        for place in (place for row in self._places for place in row):
-            cell = self._bound(place)
+        for place in self._places():
+            cell = lent(place.cell, self._weights(place), self.training)
             cell.reset_parameters()
             for field in cell.State._fields if self.learn_initial_state else ():  # type: ignore[attr-defined]
                 nn.init.zeros_(getattr(cell, f"{field}_0"))
@@ -150,16 +157,13 @@ class RecurrentLayers(nn.Module):
         )
         states = self._states(hx, x.shape[0], alone)
         last: list[CellState] = []
-        for number, layer in enumerate(self.layers()):
-            own = states[len(last) : len(last) + 1 + self.bidirectional]
-            x = self._dropped(x, number)
-            if isinstance(layer, Recurrent):
-                x, state = layer(x, own[0], lengths=lengths, resets=resets)
-                last.append(state)
-            else:
-                both = None if own[0] is None else BothStates(*own)
-                x, state = layer(x, both, lengths=lengths, resets=resets)
-                last += state
+        for number, layer in enumerate(self._layers):
+            own = states[len(last) : len(last) + len(layer.places)]
+            state = own[0] if len(own) == 1 or own[0] is None else BothStates(*own)
+            x, state = self._called(
+                layer, self._dropped(x, number), state, lengths=lengths, resets=resets
+            )
+            last += [state] if len(own) == 1 else state
         return restored(x), stacked(last, alone)
 
     def step(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:  # noqa: A002
@@ -183,44 +187,34 @@ class RecurrentLayers(nn.Module):
         alone = input.dim() == 1
         x = input.unsqueeze(0) if alone else input
         states = self._states(hx, x.shape[0], alone)
-        for number, (place,) in enumerate(self._places):
-            x, states[number] = self._bound(place)(self._dropped(x, number), states[number])
+        for number, place in enumerate(self._places()):
+            cell = lent(place.cell, self._weights(place), self.training)
+            x, states[number] = cell(self._dropped(x, number), states[number])
         return (x.squeeze(0) if alone else x), stacked(states, alone)
 
     def initial_state(self, batch: int) -> Any:
         """What a batch starts from where no hx is given."""
-        cells = [self._bound(place) for row in self._places for place in row]
+        cells = [lent(place.cell, self._weights(place), self.training) for place in self._places()]
         return stacked([cell.initial_state(batch) for cell in cells], alone=False)
 
     def layers(self) -> list[Recurrent | Bidirectional]:
         """Each layer, from the bottom, as drivers know it, with the weights as they are now."""
-        made: list[Recurrent | Bidirectional] = []
-        for row in self._places:
-            parts = [
-                Recurrent(self._bound(place), d == 1, row=self.row, recompute=self.recompute)
-                for d, place in enumerate(row)
-            ]
-            made.append(Bidirectional(parts[0], parts[1]) if self.bidirectional else parts[0])
-        return made
+        return [lent(layer.it, self._weights_of(layer), self.training) for layer in self._layers]
 
     def named_layers(self) -> Iterator[tuple[str, Recurrent]]:
         """Each layer and direction by the suffix of its weights: `l0`, `l0_reverse`, …."""
-        for row, layer in zip(self._places, self.layers(), strict=True):
+        for k, layer in enumerate(self.layers()):
             parts = (each for each in layer.modules() if isinstance(each, Recurrent))
-            yield from zip((place.suffix[1:] for place in row), parts, strict=True)
+            yield from zip((f"l{k}", f"l{k}_reverse"), parts, strict=False)
 
     @property
     def output_size(self) -> int:
-        return self._places[0][0].cell.output_size * (1 + self.bidirectional)
+        return self._layers[0].places[0].cell.output_size * (1 + self.bidirectional)
 
     @property
     def all_weights(self) -> list[list[Tensor]]:
         """The weights of each layer and direction."""
-        return [
-            [getattr(self, name + place.suffix) for name in place.names]
-            for row in self._places
-            for place in row
-        ]
+        return [[getattr(self, name) for name in place.names.values()] for place in self._places()]
 
     def flatten_parameters(self) -> None:
         """Nothing: torch.nn's layers need it for cuDNN, and code written for them calls it."""
@@ -263,15 +257,29 @@ class RecurrentLayers(nn.Module):
                     f'{self._name}: there is no option "{name}"; {nearest(name, [*cells, *own])}'
                 )
 
-    def _place(
-        self,
-        width: int,
-        k: int,
-        d: int,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> _Place:
-        """A cell without weights, and the parameters of this module that it will have."""
+    def _layer(
+        self, width: int, k: int, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> _Layer:
+        """A layer, and the parameters of this module from which it will have its weights."""
+        cells = [self._cell(width) for _ in range(1 + self.bidirectional)]
+        parts = [
+            Recurrent(cell, d == 1, row=self.row, recompute=self.recompute)
+            for d, cell in enumerate(cells)
+        ]
+        places = []
+        for d, cell in enumerate(cells):
+            suffix = f"_l{k}_reverse" if d else f"_l{k}"
+            shapes = self.held(cell)
+            for name, shape in shapes.items():
+                empty = torch.empty(shape, device=device, dtype=dtype)
+                self.register_parameter(name + suffix, nn.Parameter(empty))
+            within = "backward_layer." if d else "forward_layer." if self.bidirectional else ""
+            named = {name: name + suffix for name in shapes}
+            places.append(_Place(cell, f"{within}cell", named))
+        layer = Bidirectional(parts[0], parts[1]) if self.bidirectional else parts[0]
+        return _Layer(layer, tuple(places))
+
+    def _cell(self, width: int) -> Cell:
         with torch.device("meta"):
             cell = self.cell_type(width, self.hidden_size, **self.cell_options())
         if self.learn_initial_state:
@@ -281,21 +289,36 @@ class RecurrentLayers(nn.Module):
                 f"{self._name}: an activation with weights of its own is no option here; write a cell "
                 "that has them."
             )
-        suffix = f"_l{k}{'_reverse' if d else ''}"
-        shapes = self.held(cell)
-        for name, shape in shapes.items():
-            empty = torch.empty(shape, device=device, dtype=dtype)
-            self.register_parameter(name + suffix, nn.Parameter(empty))
-        cell._parameters.clear()
-        return _Place(cell, suffix, tuple(shapes))
+        return cell
 
-    def _bound(self, place: _Place) -> Cell:
-        held = {name: getattr(self, name + place.suffix) for name in place.names}
-        return bound(place.cell, self.weights(place.cell, held), self.training)
+    def _places(self) -> list[_Place]:
+        return [place for layer in self._layers for place in layer.places]
+
+    def _weights(self, place: _Place) -> Mapping[str, Tensor]:
+        held = {short: getattr(self, name) for short, name in place.names.items()}
+        return self.weights(place.cell, held)
+
+    def _weights_of(self, layer: _Layer) -> dict[str, Tensor]:
+        return {
+            f"{place.within}.{name}": each
+            for place in layer.places
+            for name, each in self._weights(place).items()
+        }
+
+    def _called(self, layer: _Layer, *given: Any, **marks: Any) -> tuple[Tensor, Any]:
+        weights = self._weights_of(layer)
+        if torch.compiler.is_compiling():
+            if torch.compiler.is_exporting():
+                # For torch's scan, which wants no two of its inputs in one place.
+                weights = {name: each.clone() for name, each in weights.items()}
+            # A compiler asks about the very cell, and follows no copies made while it looks.
+            called: tuple[Tensor, Any] = functional_call(layer.it, weights, given, marks)
+            return called
+        output, state = lent(layer.it, weights, self.training)(*given, **marks)
+        return output, state
 
     def _states(self, hx: Any, batch: int, alone: bool) -> list[CellState | None]:
-        cells = [place.cell for row in self._places for place in row]
-        return unstacked(self._name, hx, cells, batch, alone)
+        return unstacked(self._name, hx, [place.cell for place in self._places()], batch, alone)
 
     def _dropped(self, x: Tensor, number: int) -> Tensor:
         if number == 0 or not self.dropout or not self.training:
@@ -305,8 +328,25 @@ class RecurrentLayers(nn.Module):
         return dropped(x.transpose(0, first).contiguous(), self.dropout).transpose(0, first)
 
 
-def bound(cell: C, weights: Mapping[str, Tensor], training: bool) -> C:
-    """The same cell with these weights: a light copy, so that nothing is changed that others hold."""
-    made = object.__new__(type(cell))
-    made.__dict__ = {**cell.__dict__, "_parameters": dict(weights), "training": training}
+def lent(module: M, weights: Mapping[str, Tensor], training: bool) -> M:
+    """The same module with these weights: a light copy, so that nothing changes that others hold.
+
+    What torch.func.functional_call does to the module itself, for as long as it runs.
+    """
+    made = object.__new__(type(module))
+    own: dict[str, Tensor] = {}
+    parts: dict[str, dict[str, Tensor]] = {name: {} for name in module._modules}
+    for name, each in weights.items():
+        part, _, rest = name.partition(".")
+        (parts[part] if rest else own)[rest or name] = each
+    inner = {
+        name: None if part is None else lent(part, parts[name], training)
+        for name, part in module._modules.items()
+    }
+    made.__dict__ = {
+        **module.__dict__,
+        "_parameters": own,
+        "_modules": inner,
+        "training": training,
+    }
     return made
