@@ -187,6 +187,60 @@ def test_block_cells_compute_what_ours_do():
     torch.testing.assert_close(h, case["gru/h"], rtol=1e-6, atol=1e-6)
 
 
+def sigma(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def contrib_coupled(v, x, h, c):
+    j, f, o = np.split(np.concatenate([x, h], 1) @ v["W_0"] + v["B"], 3, 1)
+    f = sigma(f + 1.0 + v["W_F_diag"] * c)
+    c = f * c + (1 - f) * np.tanh(j)
+    return (sigma(o + v["W_O_diag"] * c) * np.tanh(c)) @ v["W_P_0"], c
+
+
+def contrib_ugrnn(v, x, h):
+    g, c = np.split(np.concatenate([x, h], 1) @ v["kernel"] + v["bias"], 2, 1)
+    g = sigma(g + 1.0)
+    return (g * h + (1 - g) * np.tanh(c),)
+
+
+def contrib_sru(v, x, c):
+    x_bar, f, r, x_tx = np.split(x @ v["kernel"], 4, 1)
+    f, r = np.split(sigma(np.concatenate([f, r], 1) + v["bias"]), 2, 1)
+    c = f * c + (1 - f) * x_bar
+    return r * np.tanh(c) + (1 - r) * x_tx, c
+
+
+def contrib_cudnn_gru(v, x, h):
+    r, u = np.split(sigma(np.concatenate([x, h], 1) @ v["gates/kernel"] + v["gates/bias"]), 2, 1)
+    read, fed_back = (
+        a @ v[f"candidate/{part}_projection/kernel"] + v[f"candidate/{part}_projection/bias"]
+        for a, part in ((x, "input"), (h, "hidden"))
+    )
+    return ((1 - u) * np.tanh(read + r * fed_back) + u * h,)
+
+
+CONTRIB = {
+    "coupled": (contrib_coupled, lambda: LSTM(I, H, coupled=True, peepholes=True, projection=2)),
+    "ugrnn": (contrib_ugrnn, lambda: UGRNN(I, H)),
+    "sru": (contrib_sru, lambda: SRU(I, H, highway=True)),
+    "cudnn_gru": (contrib_cudnn_gru, lambda: GRU(I, H, reset_after=True)),
+}
+
+
+@pytest.mark.parametrize("name", CONTRIB)
+def test_cells_that_have_left_tensorflow_by_the_formulas_of_its_source(name):
+    formula, make = CONTRIB[name]
+    cell = random(make().double())
+    state = cell.State(*(torch.randn(2, *shape).double() for shape in cell.state_shapes))
+    x, arrays = torch.randn(2, I).double(), to_tensorflow(cell)
+    variables = {name.split("/", 1)[1]: array for name, array in arrays.items()}
+    expected = formula(variables, x.numpy(), *(each.numpy() for each in state))
+    output, after = cell(x, state)
+    torch.testing.assert_close(output, torch.from_numpy(expected[0]))
+    torch.testing.assert_close(after[-1], torch.from_numpy(expected[-1]))
+
+
 def test_names_from_before_1_2():
     layer = random(Stack([Recurrent(LSTM(I, H, projection=2)), Recurrent(GRU(2, H))]))
     old = {
