@@ -40,16 +40,13 @@ class CellStack(Cell):
                 )
         super().__init__(cells[0].input_size, cells[-1].hidden_size)
         self.cells: Sequence[Cell] = nn.ModuleList(cells)  # type: ignore[assignment]
+        self.State = state_type(*(field for names in self._names for field in names))
 
     @property
     def _names(self) -> list[list[str]]:
         """Of each cell, its fields as the whole state has them."""
         taken: set[str] = set()
         return [[untaken(f, taken) for f in fields_of(cell)] for cell in self.cells]
-
-    @property
-    def State(self) -> type:  # type: ignore[override]  # noqa: N802
-        return state_type(*(field for names in self._names for field in names))
 
     @property
     def counters(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -27,10 +27,7 @@ class Wrapped(Cell):
         self.cell = cell
         taken = set(fields_of(cell))
         self.own = {untaken(field, taken): shape for field, shape in (own or {}).items()}
-
-    @property
-    def State(self) -> type:  # type: ignore[override]  # noqa: N802
-        return state_type(*fields_of(self.cell), *self.own) if self.own else self.cell.State
+        self.State = state_type(*fields_of(cell), *self.own) if self.own else cell.State
 
     @property
     def input_shape(self) -> tuple[int, ...]:
