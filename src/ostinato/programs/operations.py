@@ -1,6 +1,7 @@
 """What each operation is in plain torch: the Python that a walk's source is made of."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -114,7 +115,18 @@ def _slope(backward: Any) -> Callable[..., Tensor]:
 
 
 def _dclamp(g: Tensor, a: Tensor, low: float, high: float) -> Tensor:
+    if _flat_at_its_limits():
+        return torch.where((a > low) & (a < high), g, 0)
     return torch.where((a >= low) & (a <= high), g, 0)
+
+
+@cache
+def _flat_at_its_limits() -> bool:
+    """Whether torch's clamp is: 2.5 and 2.13 give it a slope of 1 there, 2.15 gives it none."""
+    with torch.enable_grad():
+        limit = torch.zeros((), requires_grad=True)
+        (slope,) = torch.autograd.grad(limit.clamp(0, 1), limit)
+    return not slope
 
 
 def _standardise(a: Tensor, shape: list[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
