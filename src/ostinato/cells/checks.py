@@ -58,7 +58,7 @@ def _check_kind(name: str, what: str, tensor: Tensor, weight: Tensor | None) -> 
     if weight is None:
         return
     real = tensor.is_floating_point() or what == "x"
-    if real and tensor.dtype != weight.dtype and not torch.is_autocast_enabled(tensor.device.type):
+    if real and tensor.dtype != weight.dtype and not autocast_chooses(tensor.device):
         raise DtypeError(
             f"{name}: expected {what} in {weight.dtype}, as the weights are; got {tensor.dtype}. "
             f"Convert one of them: {what}.to({weight.dtype}), or the layer's .to({tensor.dtype})."
@@ -68,6 +68,12 @@ def _check_kind(name: str, what: str, tensor: Tensor, weight: Tensor | None) -> 
             f"{name}: expected {what} on {weight.device}, where the weights are; got {tensor.device}. "
             f'Move one of them: {what}.to("{weight.device}"), or the layer\'s .to("{tensor.device}").'
         )
+
+
+def autocast_chooses(device: torch.device) -> bool:
+    """Whether each operation on this device takes the kind of number that autocast has for it."""
+    kind = device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def check_size(cell: "Cell", name: str, size: object) -> None:

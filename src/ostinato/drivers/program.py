@@ -1,10 +1,12 @@
 """The program row: the step's program, walked in blocks of time, with its derived backward."""
 
+import torch
 from torch import Tensor
 
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
 from ostinato.drivers.sequence import walked_resets
+from ostinato.programs import operator
 from ostinato.programs import run as programs
 from ostinato.programs.layout import Layout
 
@@ -30,8 +32,10 @@ def run(
         lengths = lengths.to(x.device)
     if resets is not None:
         resets = walked_resets(resets.to(x.device), lengths, reverse)
-    layout = Layout.of(batch, time, lengths, resets, reverse, x.device)
     # In this order on every row: what they draw at random is then the same.
     state = cell.initial_state(batch) if state is None else state
     fresh = None if resets is None else cell.initial_state(batch)
+    if torch.compiler.is_compiling():
+        return operator.run(cell, x, state, fresh, lengths, resets, reverse, chunks)
+    layout = Layout.of(batch, time, lengths, resets, reverse, x.device)
     return programs.run(cell, x, state, fresh, layout, chunks)

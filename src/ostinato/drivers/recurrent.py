@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ostinato.cells import Cell
@@ -85,7 +86,8 @@ class Recurrent(nn.Module):
 
     def chunks(self, time: int) -> int:
         """Into how many chunks `recompute` cuts so many steps."""
-        wish = self.recompute
+        # What is exported runs forwards alone.
+        wish = None if torch.compiler.is_exporting() else self.recompute
         return 1 if wish is None else max(1, round(time**0.5)) if wish == "sqrt" else int(wish)
 
     def extra_repr(self) -> str:

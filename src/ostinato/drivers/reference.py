@@ -62,8 +62,9 @@ def walk(
     `fresh` is what resets put back; None where there are none.
     `loop` walks the steps once padding, direction and resets are seen to; the plain loop by default.
     """
-    loop = _walk if loop is None else loop  # not its truth, which torch 2.5 cannot compile
     batch, time = x.shape[:2]
+    if loop is None:  # not its truth, which torch 2.5 cannot compile
+        loop = _scan if _unknown(time) else _walk
     valid = None
     if lengths is not None:
         lengths = lengths.to(x.device)
@@ -73,7 +74,6 @@ def walk(
         x = flip_within(x, lengths)
     if resets is not None:
         resets = walked_resets(resets.to(x.device), lengths, reverse)
-
     if chunks > 1 and torch.is_grad_enabled():
         loop = in_chunks(loop, -(-time // chunks))
     if time:
@@ -93,15 +93,59 @@ def _walk(
 ) -> tuple[Tensor, CellState]:
     outputs = []
     for t, x_t in enumerate(x.unbind(1)):
-        if resets is not None:
-            state = _choose(resets[:, t], fresh, state)
-        output, stepped = cell.step(x_t, state)
-        if valid is not None:
-            output = torch.where(beside(valid[:, t], output), output, 0)
-            stepped = _choose(valid[:, t], stepped, state)
+        masks = (None if each is None else each[:, t] for each in (valid, resets))
+        output, state = _step(cell, x_t, state, fresh, *masks)
         outputs.append(output)
-        state = stepped
     return torch.stack(outputs, dim=1), state
+
+
+def _scan(
+    cell: Cell,
+    x: Tensor,
+    state: CellState,
+    fresh: CellState | None,
+    valid: Tensor | None,
+    resets: Tensor | None,
+) -> tuple[Tensor, CellState]:
+    """The same as torch's own `scan`, which a graph can hold whose T is not known yet."""
+    from torch._higher_order_ops.scan import scan
+
+    def one(carried: list[Tensor], at_t: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        x_t, *masks = at_t
+        valid_t = None if valid is None else masks[0]
+        resets_t = None if resets is None else masks[-1]
+        output, after = _step(cell, x_t, type(state)(*carried), fresh, valid_t, resets_t)
+        # Copies, for a scan wants no two results in one place.
+        return [each.clone() for each in after], output.clone()
+
+    masks = [each.t() for each in (valid, resets) if each is not None]
+    last, outputs = scan(one, list(state), [x.transpose(0, 1), *masks])
+    return outputs.transpose(0, 1), type(state)(*last)
+
+
+def _unknown(time: int) -> bool:
+    """Whether a graph is being exported for any T; one that torch.compile reads is for one T."""
+    if not torch.compiler.is_exporting():
+        return False
+    return torch.compiler.is_dynamo_compiling() or not isinstance(time, int)
+
+
+def _step(
+    cell: Cell,
+    x: Tensor,
+    state: CellState,
+    fresh: CellState | None,
+    valid: Tensor | None,
+    resets: Tensor | None,
+) -> tuple[Tensor, CellState]:
+    """One step of a walk: the cell's, for rows that are reset before it or have ended."""
+    if resets is not None:
+        state = _choose(resets, fresh, state)
+    output, stepped = cell.step(x, state)
+    if valid is not None:
+        output = torch.where(beside(valid, output), output, 0)
+        stepped = _choose(valid, stepped, state)
+    return output, stepped
 
 
 def _choose(rows: Tensor, yes: CellState, no: CellState) -> CellState:

@@ -44,11 +44,24 @@ def _check_lengths(name: str, lengths: Tensor, batch: int, time: int) -> None:
             f"{name}: expected lengths as integers of shape [B={batch}], got {lengths.dtype} of "
             f"shape {list(lengths.shape)}."
         )
-    if batch and (lengths.min() < 0 or lengths.max() > time):
-        raise LengthsError(
-            f"{name}: expected lengths between 0 and T={time}, got {int(lengths.min())} to "
-            f"{int(lengths.max())}. Pad x or shorten the lengths."
-        )
+    if torch.compiler.is_compiling():
+        # Nothing is known of them yet: the graph asks, each time it runs.
+        fit = ((lengths >= 0) & (lengths <= time)).all()
+        torch._assert_async(fit, f"{name}: expected lengths between 0 and T. Pad x or shorten them.")
+    elif lengths.numel() and not lengths.is_meta:
+        known = _numbers(lengths)
+        if known.min() < 0 or known.max() > time:
+            raise LengthsError(
+                f"{name}: expected lengths between 0 and T={time}, got {int(known.min())} to "
+                f"{int(known.max())}. Pad x or shorten the lengths."
+            )
+
+
+def _numbers(tensor: Tensor) -> Tensor:
+    """What a transform of torch.func has wrapped: the numbers of all that it maps over."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def beside(mask: Tensor, tensor: Tensor) -> Tensor:
@@ -86,7 +99,6 @@ def reversed_resets(resets: Tensor, lengths: Tensor | None) -> Tensor:
 
     A reset at t cuts the row between t − 1 and t. Walked backwards, that cut lies before t − 1.
     """
-    cut_after = torch.cat([resets[:, 1:], resets.new_zeros(resets.shape[0], 1)], dim=1)[
-        :, : resets.shape[1]
-    ]
+    time = resets.shape[1]
+    cut_after = resets.roll(-1, 1) & (torch.arange(time, device=resets.device) < time - 1)
     return flip_within(cut_after, lengths)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from ostinato.cells import Cell
+from ostinato.cells.checks import autocast_chooses
 from ostinato.errors import OptionError, RowError, nearest
+from ostinato.programs import operator
 from ostinato.programs.compiled import step_program
 from ostinato.programs.trace import Untraceable
 
@@ -25,14 +27,21 @@ class Row:
 
 
 def _program(cell: Cell, x: Tensor) -> str | None:
-    if torch.compiler.is_compiling():
-        return "torch.compile is at work, and sees more in the plain loop"
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if torch.compiler.is_exporting():
+        return "torch.export is at work, and what it writes has to run without this library"
+    if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+        return "torch.jit.trace is at work, which writes down what the plain loop calls"
+    if torch._C._functorch.maybe_current_level() is not None:
         return "a transform of torch.func is at work, which autograd alone can follow"
+    if autocast_chooses(x.device):
+        return "autocast chooses a kind of number for each operation, and a program has one for all"
+    if x.is_meta:
+        return "a meta tensor has a shape alone, and nothing to compute with"
+    if torch.compiler.is_compiling():
+        reason = operator.why_not(cell)
+        return None if reason is None else f"the step cannot become a program: {reason}"
     if torch.autograd.forward_ad._current_level >= 0:
         return "forward-mode differentiation is at work, and a program has a backward pass alone"
-    if torch.is_autocast_enabled(x.device.type):
-        return "autocast chooses a kind of number for each operation, and a program has one for all"
     try:
         step_program(cell)
     except Untraceable as reason:

@@ -23,6 +23,11 @@ from ostinato.programs.unrolled import Unrolled, unrolled
 T = TypeVar("T")
 
 
+def named_tensors(cell: Cell) -> dict[str, Tensor]:
+    """All parameters and buffers of a cell, by name."""
+    return dict(cell.named_parameters()) | dict(cell.named_buffers())
+
+
 @dataclass(eq=False)
 class Derived:
     """A forward program that keeps what its backward program needs, and that backward program."""
@@ -63,7 +68,7 @@ class StepProgram:
 
     def weights_of(self, cell: Cell) -> list[Tensor]:
         """What the program reads of a cell's weights, as autograd sees them now."""
-        return self.lowered.weights(dict(cell.named_parameters()) | dict(cell.named_buffers()))
+        return self.lowered.weights(named_tensors(cell))
 
     def counters_left_out(self, state: Sequence[T]) -> list[T]:
         """Of what there is for each field of the state, that of fields that have a gradient."""

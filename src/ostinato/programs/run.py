@@ -61,17 +61,30 @@ def run(
 ) -> tuple[Tensor, CellState]:
     """Walks a cell's program over a checked `x [B, T, …]`; `fresh` is what a reset puts back."""
     steps = step_program(cell)
-    weights = steps.weights_of(cell)
-    anew = list(fresh) if fresh is not None else []
-    inputs = [x, *state, *anew, *weights]
+    anew = [] if fresh is None else fresh
+    outputs, last = walk(steps, x, state, anew, steps.weights_of(cell), layout, chunks)
+    return outputs, type(state)(*last)
+
+
+def walk(
+    steps: StepProgram,
+    x: Tensor,
+    state: Sequence[Tensor],
+    fresh: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    layout: Layout,
+    chunks: int,
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Walks a program, for autograd if something wants a gradient; `fresh` is empty without resets."""
+    inputs = [x, *state, *fresh, *weights]
     if torch.is_grad_enabled() and any(each.requires_grad for each in inputs):
         derived = steps.derived(x.requires_grad, tuple(each.requires_grad for each in weights))
         call = _Call(steps, layout, len(state), derived, chunks)
         outputs, *last = _Walk.apply(call, *inputs)  # type: ignore[no-untyped-call]
     else:
         call = _Call(steps, layout, len(state), None, 1)
-        outputs, last, _ = _forward(call, x, state, anew, weights, keep=False)
-    return outputs, type(state)(*last)
+        outputs, last, _ = _forward(call, x, state, fresh, weights, keep=False)
+    return outputs, last
 
 
 def _forward(
@@ -153,8 +166,9 @@ class _Walk(torch.autograd.Function):
         call, (x, *rest) = ctx.call, ctx.saved_tensors
         given = len(ctx.needs_input_grad) - 2
         rest, past = rest[:given], rest[given:]
-        if torch.is_grad_enabled():
-            return None, *_for_second_derivatives(call, x, rest, (d_outputs, *d_last))
+        twice = torch.is_grad_enabled()
+        if twice or any(map(_many, (d_outputs, *d_last))):
+            return None, *_by_autograd(call, x, rest, (d_outputs, *d_last), twice)
         layout, derived = call.layout, call.derived
         _, fresh, weights = _cut_up(call, rest)
         at = call.steps.counters_left_out([layout.sort(each) for each in d_last])
@@ -217,10 +231,21 @@ def _blocks_from_the_end(
             yield kept.pop()
 
 
-def _for_second_derivatives(
-    call: _Call, x: Tensor, rest: Sequence[Tensor], given: Sequence[Tensor]
+MANY = [torch._C._dispatch_key_parse(name) for name in ("Batched", "FuncTorchBatched")]
+"""The marks of a tensor that stands for many at once, as torch has had them and has them now."""
+
+
+def _many(gradient: Tensor) -> bool:
+    keys = torch._C._dispatch_keys(gradient)
+    return any(keys.has(key) for key in MANY)
+
+
+@torch.enable_grad()
+def _by_autograd(
+    call: _Call, x: Tensor, rest: Sequence[Tensor], given: Sequence[Tensor], twice: bool
 ) -> Sequence[Tensor | None]:
-    """The same gradients, made by autograd from the plain loop, so that they have gradients too."""
+    """The same gradients, made by autograd from the plain loop: they may have gradients too (`twice`),
+    and be those of many gradients at once, as a vectorized Jacobian asks."""
     layout = call.layout
     state, fresh, weights = _cut_up(call, rest)
     at = [layout.sort(each) for each in state]
@@ -242,7 +267,7 @@ def _for_second_derivatives(
     every = (whole, *map(layout.unsort, at))
     results = [(a, b) for a, b in zip(every, given, strict=True) if a.requires_grad]
     gradients = torch.autograd.grad(
-        [a for a, _ in results], inputs, [b for _, b in results], create_graph=True, allow_unused=True
+        [a for a, _ in results], inputs, [b for _, b in results], create_graph=twice, allow_unused=True
     )
     left = list(gradients)
     return [left.pop(0) if each.requires_grad else None for each in (x, *rest)]
