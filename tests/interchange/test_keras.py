@@ -180,6 +180,18 @@ WRONG = {
         r"expected 6 arrays \(kernel, recurrent_kernel, bias of each of 2 cells\), got 3. Keras leaves "
         "out the bias of a layer with use_bias=False: put zeros there.",
     ),
+    "no list": (
+        lambda: from_keras(LSTM(I, H), np.zeros(3)),
+        r"expected the list of arrays that get_weights\(\) returns, or a mapping .*; got ndarray",
+    ),
+    "no array": (
+        lambda: from_keras(LSTM(I, H), [np.zeros((3, 16)), None, np.zeros(16)]),
+        '"cell 0/recurrent_kernel": expected an array of numbers, got object',
+    ),
+    "no matrix": (
+        lambda: layer_from_keras([np.zeros(3), np.zeros((3, 3)), np.zeros(3)]),
+        r'"cell 0/kernel": expected a matrix, \[in, out\], got shape \[3\]',
+    ),
     "reset after": (
         lambda: from_keras(GRU(I, H), to_keras(after())),
         r'"cell 0/bias": expected shape \[12\] for GRU\(.*\), got \[2, 12\]. That is the other form '

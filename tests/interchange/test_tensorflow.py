@@ -424,6 +424,10 @@ WRONG = {
         lambda: layer_from_tensorflow({"rnn/gru_cell/gates/bias": np.zeros(8)}),
         '"rnn/gru_cell/gates/kernel" is missing: the cell\'s size is told by it; given: gates/bias',
     ),
+    "no matrix": (
+        lambda: layer_from_tensorflow({"rnn/gru_cell/w_ru": np.zeros(8)}),
+        r'"rnn/gru_cell/w_ru": expected a matrix, \[in, out\], got shape \[8\]',
+    ),
     "transposed new": (
         lambda: layer_from_tensorflow(
             {"basic_lstm_cell/kernel": np.zeros((4, 64)), "basic_lstm_cell/bias": np.zeros(64)},

@@ -128,6 +128,14 @@ class Arrays(NamedTuple):
             f"{', '.join(self.named) or 'nothing'}."
         )
 
+    def matrix(self, *names: str) -> list[int]:
+        """The shape of one that must be a matrix."""
+        shape = self.shape(*names)
+        if len(shape) != 2:
+            name = next(name for name in names if name in self.named)
+            raise WeightsError(f'"{self.full(name)}": expected a matrix, [in, out], got shape {shape}.')
+        return shape
+
 
 def converted(cell: Cell, layout: Layout, given: Arrays, why: Mapping[str, str]) -> dict[str, Tensor]:
     """The cell's blocks, cut from the arrays of another library; nothing is written yet.
@@ -173,16 +181,19 @@ def _cause(cell: Cell, line: str, expected: list[int], got: list[int]) -> str:
     if got[-1] != expected[-1]:
         gates = expected[-1] // H
         if expected[-1] % H == 0 and got[-1] % H == 0 and gates != got[-1] // H:
-            return (
-                f" It has {got[-1] // H} gates of {H} units, this cell {gates}: another kind of cell?"
-            )
+            return f" It has {_gates(got[-1] // H, H)}, this cell {gates}: another kind of cell?"
         if gates and got[-1] % gates == 0:
-            return f" It has {gates} gates of {got[-1] // gates} units: hidden_size={got[-1] // gates}?"
+            units = got[-1] // gates
+            return f" It has {_gates(gates, units)}: hidden_size={units}?"
         return ""
     inputs = got[0] - expected[0] + cell.input_size
     if len(got) == 2 and first[0].block.startswith(("W_x", "W.")) and inputs > 0:
         return f" It reads {inputs} inputs: input_size={inputs}?"
     return ""
+
+
+def _gates(gates: int, units: int) -> str:
+    return f"{gates} gates of {units} units" if gates > 1 else f"{units} units"
 
 
 def as_tensor(array: Any, name: str) -> Tensor:

@@ -121,7 +121,7 @@ def layer_from_keras(weights: Any, *, scope: str = "", merge: str = "concat") ->
         node = nested(_cells(Variables(weights, scope), scope), "Keras cell")
     else:
         node = Leaf(_listed([None], weights, scope)[0][1])
-    width = {} if merge == "concat" else {"output_size": leaves(node)[0].shape("recurrent_kernel")[0]}
+    width = {} if merge == "concat" else {"output_size": leaves(node)[0].matrix("recurrent_kernel")[0]}
     layer = rebuilt(node, _described, {"merge": MERGES[merge], **width})
     layer.to(as_tensor(leaves(node)[0].named["kernel"], "kernel").dtype)
     from_keras(layer, weights, scope=scope)
@@ -185,6 +185,11 @@ def _listed(cells: Sequence[Any], weights: Any, scope: str) -> list[tuple[Any, A
     """Each cell with its three arrays of a list."""
     if scope:
         raise OptionError(f'scope="{scope}" picks among names, and a list of arrays has none.')
+    if not isinstance(weights, Sequence):
+        raise WeightsError(
+            "expected the list of arrays that get_weights() returns, or a mapping from names to "
+            f"arrays; got {type(weights).__name__}."
+        )
     arrays = list(weights)
     if len(arrays) != 3 * len(cells):
         raise WeightsError(
@@ -220,8 +225,8 @@ def _with_forget_bias(cell: Cell, parts: Mapping[str, Tensor], sign: int) -> dic
 
 def _described(arrays: Arrays) -> Cell:
     """A new cell of the kind and sizes that the shapes tell."""
-    inputs, columns = arrays.shape("kernel")
-    units = arrays.shape("recurrent_kernel")[0]
+    inputs, columns = arrays.matrix("kernel")
+    units = arrays.matrix("recurrent_kernel")[0]
     if columns == units:
         return Elman(inputs, units)
     if columns == 3 * units:

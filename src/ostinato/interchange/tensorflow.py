@@ -277,21 +277,21 @@ def _described(arrays: Arrays, forget_bias: float | None) -> Cell:
     named = arrays.named
     kind = SCOPES.get(_kind(arrays.where)) or _told(arrays)
     if kind is GRU:
-        rows, columns = arrays.shape("gates/kernel", "w_ru")
+        rows, columns = arrays.matrix("gates/kernel", "w_ru")
         return GRU(
             _inputs(arrays, rows, columns // 2), columns // 2, _has(GRU_CUDNN, GRU_BEFORE, named)
         )
     if kind is SRU:
-        inputs, columns = arrays.shape("W_u", "kernel")
-        highway = "kernel" in named or 4 * arrays.shape("b_f")[0] == columns
+        inputs, columns = arrays.matrix("W_u", "kernel")
+        highway = "kernel" in named or [4 * units for units in arrays.shape("b_f")] == [columns]
         return SRU(inputs, columns // (4 if highway else 3), highway)
     if kind is Elman:
-        rows, units = arrays.shape("kernel")
+        rows, units = arrays.matrix("kernel")
         return Elman(_inputs(arrays, rows, units), units)
     if forget_bias is None and _kind(arrays.where) != CUDNN_LSTM:
         raise WeightsError(_unsaid(arrays, "a new cell has to be told"))
     bias = 0.0 if forget_bias is None else forget_bias
-    rows, columns = arrays.shape("kernel", "W_0")
+    rows, columns = arrays.matrix("kernel", "W_0")
     if kind is UGRNN:
         return UGRNN(_inputs(arrays, rows, columns // 2), columns // 2, bias)
     if kind is LayerNormLSTM:
@@ -299,7 +299,7 @@ def _described(arrays: Arrays, forget_bias: float | None) -> Cell:
     coupled = "W_0" in named
     units = columns // (3 if coupled else 4)
     projected = [name for name in (*LSTM_PROJECTION, *COUPLED_PROJECTION) if name in named]
-    projection = arrays.shape(*projected)[-1] if projected else None
+    projection = arrays.matrix(*projected)[-1] if projected else None
     return LSTM(
         _inputs(arrays, rows, projection or units),
         units,
