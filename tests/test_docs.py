@@ -144,6 +144,21 @@ def test_the_readme_says_how_fast_the_newest_record_found_it():
     assert speed.brief(cases) in readme
 
 
+def test_each_feature_names_the_tests_that_show_it():
+    (part,) = re.findall(
+        r"^## What it can do.*?(?=^## )", (ROOT / "README.md").read_text(), re.M | re.S
+    )
+    rows = [row.split("|")[1:-1] for row in re.findall(r"^\| .*", part, re.MULTILINE)][2:]
+    assert len(rows) > 20
+    for feature, ours, *_, proof in rows:
+        named = re.findall(r"\[([\w, ]+)\]\(([\w/.]+)\)", proof)
+        assert bool(named) == ("✓" in ours), feature
+        for names, path in named:
+            text = (ROOT / path).read_text()
+            for name in names.split(", "):
+                assert f"\ndef {name}(" in text, f"{path} has no {name}"
+
+
 def test_make_has_the_verbs():
     done = subprocess.run(["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True)
     for verb in ("install", "check", "test", "bench", "accuracy", "demo"):
