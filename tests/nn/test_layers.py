@@ -1,8 +1,11 @@
 """What every layer of ostinato.nn promises, torch's own and the others."""
 
 import copy
+import inspect
 import io
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,6 +48,9 @@ LAYERS = {
 
 every_layer = pytest.mark.parametrize("name", LAYERS)
 both_ways = pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "both-ways"])
+
+
+ROOT = Path(__file__).parents[2]
 
 
 def layer_of(name, row="auto", seed=0, **options):
@@ -100,6 +106,19 @@ def test_every_cell_has_a_layer():
     kinds = [getattr(nn, name) for name in nn.__all__ if name != "RecurrentLayers"]
     assert {kind.cell_type for kind in kinds} == {*cells.CELLS.values()} - {cells.ConvLSTM}
     assert set(kinds) == {kind for kind, _ in LAYERS.values()}
+
+
+def test_the_table_on_the_page_is_that_of_the_library():
+    page = (ROOT / "docs/nn.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.*?) \| (.*)\|$", page, re.MULTILINE)
+    assert {row[0] for row in rows} == {*nn.__all__} - {"RecurrentLayers"}
+    for name, cell, state, options in rows:
+        kind = getattr(nn, name)
+        assert cell == kind.cell_type.__name__
+        expected = list(inspect.signature(kind.cell_type).parameters)[2:]
+        assert set(expected) <= set(re.findall(r"`(\w+)`", options)), name
+        fields = kind.cell_type(2, 3).State._fields
+        assert re.findall(r"(\w+)_n", state.split(";")[0]) == list(fields)
 
 
 @both_ways
