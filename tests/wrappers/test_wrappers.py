@@ -80,11 +80,26 @@ def test_what_they_refuse():
     layer = Recurrent(GRU(3, 4))
     with pytest.raises(OstinatoError, match="the same object twice"):
         Bidirectional(layer, layer)
-    with pytest.raises(OstinatoError, match="second with reverse=True"):
-        Bidirectional(layer, Recurrent(GRU(3, 4)))
+    for wrong in (Recurrent(GRU(3, 4)), Stack([Recurrent(GRU(3, 4))]), pair(3, 4)):
+        with pytest.raises(OstinatoError, match="second with reverse=True, and so every layer within"):
+            Bidirectional(layer, wrong)
+    with pytest.raises(OstinatoError, match="first layer to run forwards"):
+        Bidirectional(pair(3, 4), Recurrent(GRU(3, 4), reverse=True))
+    with pytest.raises(OstinatoError, match=r"got the cell GRU\. Make it one by Recurrent"):
+        Bidirectional(layer, GRU(3, 4))
+    with pytest.raises(
+        OstinatoError, match=r"Stack: expected a layer, got the cell LSTM\. Make it one"
+    ):
+        Stack([layer, LSTM(4, 4)])
+    with pytest.raises(
+        OstinatoError, match=r"with output_size; got Linear\. Layers are Recurrent, Stack"
+    ):
+        Stack([layer, torch.nn.Linear(4, 4)])
     with pytest.raises(OstinatoError, match="at least one layer, got none"):
         Stack([])
-    with pytest.raises(OstinatoError, match=r"at least 0 and below 1; got 1\.5"):
+    with pytest.raises(
+        OstinatoError, match=r"dropout is a probability, at least 0 and below 1; got 1\.5"
+    ):
         Stack([layer], dropout=1.5)
     with pytest.raises(OstinatoError, match=r"one state a layer \(1\), got 2"):
         Stack([layer])(torch.randn(1, 2, 3), [None, None])

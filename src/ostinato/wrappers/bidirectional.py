@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ostinato.cells.cell import CellState
 from ostinato.errors import OptionError, StateError
+from ostinato.wrappers.shortcut import check_layer
 
 
 class BothStates(NamedTuple):
@@ -22,6 +23,12 @@ def concatenate(forward: Tensor, backward: Tensor) -> Tensor:
     return torch.cat([forward, backward], dim=-1)
 
 
+def _directions(layer: nn.Module) -> set[bool]:
+    """Which ways a layer, or all that it is made of, reads."""
+    found = (getattr(part, "reverse", None) for part in layer.modules())
+    return {each for each in found if isinstance(each, bool)}
+
+
 class Bidirectional(nn.Module):
     """Reads a sequence with one layer from the start and one from the end, and merges their outputs.
 
@@ -29,8 +36,16 @@ class Bidirectional(nn.Module):
     `outputs[:, -1]` is *not* a summary of the sequence for the backward half: its summary is at t = 0,
     and in the returned state.
 
+    A direction may be a whole stack: `Bidirectional(Stack(…), Stack(…))` runs all layers of each
+    direction and merges at the end (TensorFlow's bidirectional_dynamic_rnn over MultiRNNCells);
+    `Stack([Bidirectional(…), Bidirectional(…)])` merges after every layer, which the next one reads
+    (its stack_bidirectional_dynamic_rnn, and torch.nn with `bidirectional=True`).
+
     `merge(forward, backward)` defaults to concatenation; pass any function of two `[B, T, H]`, with
     the width of its result as `output_size`.
+
+    Raises OptionError for what is no layer, one layer for both directions, a first one that does not
+    run forwards, or a second one that does not run with `reverse=True`, all through.
     """
 
     def __init__(
@@ -41,15 +56,17 @@ class Bidirectional(nn.Module):
         output_size: int | None = None,
     ):
         super().__init__()
+        check_layer(self, forward)
+        check_layer(self, backward)
         if forward is backward:
             raise OptionError(
                 "Bidirectional: expected two layers, got the same object twice, so both directions "
                 "would share their weights. Make a second one."
             )
-        if getattr(forward, "reverse", False) or not getattr(backward, "reverse", True):
+        if True in _directions(forward) or False in _directions(backward):
             raise OptionError(
                 "Bidirectional: expected the first layer to run forwards and the second with "
-                "reverse=True."
+                "reverse=True, and so every layer within them."
             )
         self.forward_layer = forward
         self.backward_layer = backward
