@@ -39,7 +39,7 @@ class Layout:
         device: torch.device,
     ) -> "Layout":
         """The layout of a checked batch; `resets` as the walk meets them (see `reversed_resets`)."""
-        if lengths is None and not (reverse and resets is not None):
+        if lie_by_step(lengths, resets, reverse):
             cut = None if resets is None else resets.t().reshape(-1)
             any_cut = _any_by_step(resets, time)
             return cls(batch, time, [batch] * time, None, None, cut, any_cut, from_end=reverse)
@@ -161,6 +161,11 @@ class Layout:
                 rows = slice(every - rows.stop, every - rows.start)
             made.append((rows, Block(self.batch, active, cut, cuts, backwards=self.from_end)))
         return made
+
+
+def lie_by_step(lengths: Tensor | None, resets: Tensor | None, reverse: bool) -> bool:
+    """Whether steps are walked as they lie, so that no row is gathered, and outputs lie `[T, B, …]`."""
+    return lengths is None and not (reverse and resets is not None)
 
 
 def _any_by_step(resets: Tensor | None, time: int) -> list[bool]:

@@ -17,7 +17,7 @@ from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
 from ostinato.programs import run as programs
 from ostinato.programs.compiled import StepProgram, named_tensors, step_program
-from ostinato.programs.layout import Layout
+from ostinato.programs.layout import Layout, lie_by_step
 from ostinato.programs.trace import Untraceable
 
 _PROGRAMS: list[tuple[StepProgram, tuple[str, ...]]] = []
@@ -131,7 +131,7 @@ def _shapes(
 ) -> list[Tensor]:
     batch, time = x.shape[:2]
     shape = _PROGRAMS[program][0].output_shape
-    if lengths is None and not reverse:  # step by step in memory, as `Layout.outputs` has it
+    if lie_by_step(lengths, resets, reverse):
         outputs = x.new_empty(time, batch, *shape).transpose(0, 1)
     else:
         outputs = x.new_empty(batch, time, *shape)
