@@ -294,6 +294,20 @@ def test_the_forget_bias_of_the_cudnn_cell_is_none():
         from_tensorflow(Recurrent(LSTM(I, H)), arrays)
 
 
+OPTIMIZERS = ("Adadelta", "Adagrad", "Adam", "Adam_1", "Ftrl_1", "Momentum", "RMSProp", "RMSProp_1")
+
+
+def test_what_optimizers_keep_is_passed_over():
+    """Under a variable's name, whatever they are called; in a scope of their own, by their name."""
+    arrays = to_tensorflow(random(Recurrent(LSTM(I, H))))
+    kept = {
+        f"{name}/{slot}": a for name, a in arrays.items() for slot in (*OPTIMIZERS, "adam_m", "LARS")
+    }
+    kept |= {f"OptimizeLoss/{name}/{slot}": a for name, a in arrays.items() for slot in OPTIMIZERS}
+    kept |= {name: np.ones(()) for name in ("beta1_power", "OptimizeLoss/beta2_power_1", "global_step")}
+    assert from_tensorflow(LSTM(I, H), arrays | kept) == ()
+
+
 def test_what_cudnn_lstm_saves_beside():
     """Both halves of the bias, whose sum is the bias."""
     layer = random(Bidirectional(*(Recurrent(LSTM(I, H, 0.0), reverse=r) for r in (False, True))))

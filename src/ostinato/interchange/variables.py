@@ -8,12 +8,18 @@ from ostinato.errors import WeightsError, nearest
 from ostinato.interchange.blocks import Arrays
 
 SLOTS = re.compile(
-    r"(^|/)(Adadelta|Adagrad|Adam|ExponentialMovingAverage|Ftrl|Momentum|RMSProp|RMSPropMomentum)(_\d+)?$"
+    r"(^|/)(Adadelta|Adagrad|Adam|ExponentialMovingAverage|Ftrl|Momentum|RMSProp)(_\d+)?$"
     r"|(^|/)(beta[12]_power|global_step)(_\d+)?$"
     r"|(^|/)bias_cudnn[_ ]\d+$"
 )
 """What TensorFlow's optimizers and averages keep, under a variable's name and one of these; and the two
 halves of a bias that its CudnnLSTM saves beside their sum."""
+
+
+def _is_slot(name: str, names: Collection[str]) -> bool:
+    """Whether it belongs to another variable: so says its last part, or a name that it stands under."""
+    parents = (name[: cut.start()] for cut in re.finditer("/", name))
+    return SLOTS.search(name) is not None or any(parent in names for parent in parents)
 
 
 class Variables:
@@ -37,7 +43,7 @@ class Variables:
             )
         prefix = f"{scope.rstrip('/')}/" if scope else ""
         full = {re.sub(r":\d+$", "", name): name for name in given}
-        full = {name: key for name, key in full.items() if not SLOTS.search(name)}
+        full = {name: key for name, key in full.items() if not _is_slot(name, full)}
         self._full = {n[len(prefix) :]: key for n, key in full.items() if n.startswith(prefix)}
         self._prefix = prefix
         self._unused = set(self._full.values())
