@@ -309,8 +309,8 @@ class RecurrentLayers(nn.Module):
         weights = self._weights_of(layer)
         if torch.compiler.is_compiling():
             if torch.compiler.is_exporting():
-                # For torch's scan, which wants no two of its inputs in one place.
-                weights = {name: each.clone() for name, each in weights.items()}
+                # For torch's scan, which wants no two of its inputs in one place, and no history.
+                weights = {name: each.detach().clone() for name, each in weights.items()}
             # A compiler asks about the very cell, and follows no copies made while it looks.
             called: tuple[Tensor, Any] = functional_call(layer.it, weights, given, marks)
             return called

@@ -161,14 +161,14 @@ def walk_back(
     (x,), state, fresh, tensors = _parted(given, map(len, parts))
     with _autograd():
         results = _walked(program, x, state, fresh, tensors, lengths, resets, reverse, chunks)
-    reached = [each for each in results if each.is_floating_point()]
-    pairs = [(a, b) for a, b in zip(reached, gradients, strict=True) if a.requires_grad]
-    made = torch.autograd.grad(
-        [a for a, _ in pairs],
-        [each for each in given if each.requires_grad],
-        [b for _, b in pairs],
-        materialize_grads=True,
-    )
+        reached = [each for each in results if each.is_floating_point()]
+        pairs = [(a, b) for a, b in zip(reached, gradients, strict=True) if a.requires_grad]
+        made = torch.autograd.grad(
+            [a for a, _ in pairs],
+            [each for each in given if each.requires_grad],
+            [b for _, b in pairs],
+            materialize_grads=True,
+        )
     return [each.contiguous() for each in made]
 
 
