@@ -84,10 +84,18 @@ def _explained(name: str, layer: Recurrent, x: Tensor) -> Explanation:
     if layer.row != "auto":
         others = [each for each in ROWS if each is not row]
         why_not = {each.name: f'the layer was made with row="{layer.row}"' for each in others}
-    title = f"{type(cell).__name__}({cell.extra_repr()})"
+    title = _named(cell)
     if "program" in why_not and layer.row == "auto":
         return Explanation(name, title, row, why_not, None, None, None)
     return Explanation(name, title, row, why_not, *_programs(cell, step_program(cell)))
+
+
+def _named(cell: Cell) -> str:
+    """A cell with its options, those within it first."""
+    within = [part for part in cell.modules() if isinstance(part, Cell) and part is not cell]
+    deeper = {part for outer in within for part in outer.modules() if part is not outer}
+    said = [*(_named(part) for part in within if part not in deeper), cell.extra_repr()]
+    return f"{type(cell).__name__}({', '.join(filter(None, said))})"
 
 
 def _programs(cell: Cell, steps: StepProgram) -> tuple[str, str, str]:

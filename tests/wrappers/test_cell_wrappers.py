@@ -315,7 +315,9 @@ def explained(layer, x, capsys):
 
 def test_masks_are_made_before_the_walk(capsys):
     cell = Zoneout(Dropout(LSTM(I, H), input=0.2, state=0.2, output=0.2), 0.3)
-    before, walk = explained(cell, torch.zeros(1, 1, I), capsys).split("walk, step by step")
+    said = explained(cell, torch.zeros(1, 1, I), capsys)
+    assert said.startswith("Zoneout(Dropout(LSTM(input_size=4, hidden_size=4), input=0.2, output=0.2")
+    before, walk = said.split("walk, step by step")
     assert before.count("mask(draw, ") == 3
     assert before.count("mask(draw_2, ") == 2
     assert "draw counts by 1" in before
