@@ -9,9 +9,9 @@ results into a record in `benchmarks/records/`.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -56,12 +56,17 @@ def main(
             "case": f"{cell} of {hidden}, {count} environments, {steps} steps",
             **found,
         }
-        print(f"{results[name]['case']:45} {found['ratio']:5.1f} × {found['ms']}", flush=True)
+        print(row(results[name]), flush=True)
     path = out or todays("replay")
-    write(
-        path, "cases", results, machine(), versions(), "1 thread(s) of torch; times in ms are medians."
-    )
+    note = "1 thread of torch; times in ms are medians."
+    write(path, "cases", results, machine(), versions(), note)
     print(path)
+
+
+def row(found: Mapping[str, Any]) -> str:
+    """Of the table in docs/reinforcement-learning.md."""
+    ms = found["ms"]
+    return f"| {found['case']} | {ms['one_call']} ms | {ms['steps']} ms | {found['ratio']:.1f} |"
 
 
 def some_rollout(policy: Policy, count: int, steps: int) -> Rollout:

@@ -1,5 +1,6 @@
 """Reinforcement learning: replayed in one call, a rollout is what it was step by step."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -120,3 +121,13 @@ def test_the_benchmark_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(replay, "CASES", {"gru/2x9": ("gru", 2, 9, 5)})
     replay.main(seconds=0.0, out=tmp_path / "record.json")
     assert '"ratio"' in (tmp_path / "record.json").read_text()
+
+
+def test_the_page_says_what_the_newest_record_found():
+    root = SCRIPT.parents[1]
+    page = (root / "docs/reinforcement-learning.md").read_text()
+    record = max((root / "benchmarks/records").glob("*-replay.json"))
+    cases = json.loads(record.read_text())["cases"]
+    assert record.name in page
+    assert set(cases) == set(replay.CASES)
+    assert all(replay.row(case) in page for case in cases.values())
