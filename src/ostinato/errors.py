@@ -20,8 +20,8 @@ class DtypeError(OstinatoError, TypeError, ValueError):
     """A tensor holds another kind of number than the weights; a ValueError in torch."""
 
 
-class DeviceError(OstinatoError, ValueError):
-    """A tensor lies on another device than the weights."""
+class DeviceError(OstinatoError, ValueError, RuntimeError):
+    """A tensor lies on another device than the weights; a RuntimeError in torch."""
 
 
 class LengthsError(OstinatoError, ValueError):

@@ -7,6 +7,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from ostinato import nn
+from ostinato.cells import MinGRU
 from ostinato.errors import KindError, LengthsError, OptionError, RowError, ShapeError, StateError
 
 X = torch.zeros(5, 2, 3)
@@ -53,7 +54,7 @@ H0 = torch.zeros(1, 2, 4)
         (
             lambda: nn.RNN(3, 4, nonlinearity=torch.nn.PReLU()),
             OptionError,
-            "an activation with weights of",
+            "activation has weights of its own",
         ),
         (lambda: nn.GRU(3, 4, row="fast"), OptionError, 'There is no row "fast"'),
         (lambda: nn.GRU(3, 4, recompute=0), OptionError, "expected recompute to be None"),
@@ -148,6 +149,19 @@ def test_options(make, kind, words):
 def test_calls(call, kind, words):
     with pytest.raises(kind, match=re.escape(words)):
         call()
+
+
+def test_a_cell_with_buffers():
+    class Counting(MinGRU):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            self.register_buffer("seen", torch.zeros(()))
+
+    class CountingLayers(nn.RecurrentLayers):
+        cell_type = Counting
+
+    with pytest.raises(OptionError, match="got Counting with the buffers seen. Make a Stack of"):
+        CountingLayers(3, 4)
 
 
 def test_a_packed_sequence_of_other_things():

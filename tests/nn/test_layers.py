@@ -370,6 +370,43 @@ def test_a_cell_of_ones_own():
     assert torch.equal(state[1, 0], output[2, 0])
 
 
+def test_a_cell_made_of_modules():
+    class Deep(cells.Cell):
+        State = cells.HiddenState
+
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            self.read = torch.nn.Linear(input_size + hidden_size, hidden_size)
+
+        def reset_parameters(self):
+            self.read.reset_parameters()
+
+        def step(self, x, state):
+            h = torch.tanh(self.read(torch.cat([x, state.h], -1)))
+            return h, cells.HiddenState(h)
+
+    class DeepLayers(nn.RecurrentLayers):
+        cell_type = Deep
+
+    layer, x = DeepLayers(I, H, 2, batch_first=True, dtype=torch.float64), draw(B, T, I)
+    assert list(dict(layer.named_parameters())) == [
+        "read_weight_l0",
+        "read_bias_l0",
+        "read_weight_l1",
+        "read_bias_l1",
+    ]
+    parts = [Recurrent(Deep(I, H)), Recurrent(Deep(H, H))]
+    for k, part in enumerate(parts):
+        part.double().cell.read.weight = getattr(layer, f"read_weight_l{k}")
+        part.cell.read.bias = getattr(layer, f"read_bias_l{k}")
+    close(layer(x)[0], Stack(parts)(x)[0])
+
+
+def test_row_is_chosen_once():
+    with pytest.raises(AttributeError, match="row"):
+        nn.GRU(I, H).row = "program"
+
+
 def test_explain_says_who_runs_it(capsys):
     layer = torch.nn.Sequential(nn.LSTM(3, 4, 2, bidirectional=True))
     ostinato.explain(layer, torch.zeros(1, 1, 3))

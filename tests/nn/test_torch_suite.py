@@ -318,6 +318,19 @@ def test_another_dtype_than_the_weights(mode):
 
 
 @every_mode
+def test_another_device_than_the_weights(mode):
+    """test_rnn_check_device, test_projections_lstm_check_device: input, then state, lie elsewhere."""
+    layer = getattr(nn, mode)(3, 5, 2)
+    x, hx = torch.randn(6, 4, 3), states(mode, 2, 4, 5)
+    far = tuple(each.to("meta") for each in hx) if mode == "LSTM" else hx.to("meta")
+    for given in ((x.to("meta"), None), (x, far)):
+        with pytest.raises(RuntimeError, match="on cpu, where the weights are; got meta"):
+            layer(*given)
+    with pytest.raises(RuntimeError, match="on meta, where the weights are; got cpu"):
+        layer.to("meta")(x)
+
+
+@every_mode
 @pytest.mark.parametrize("shape", [(3,), (1, 2, 4, 3)])
 def test_another_number_of_axes(mode, shape):
     """A ValueError in torch."""

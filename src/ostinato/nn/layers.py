@@ -1,9 +1,7 @@
 """Any number of layers of one cell, in one direction or both, in the form of torch.nn.LSTM."""
 
-import inspect
-import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +13,13 @@ from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
 from ostinato.drivers import Recurrent
 from ostinato.drivers.recurrent import Recompute
-from ostinato.errors import KindError, OptionError, ShapeError, nearest
+from ostinato.errors import OptionError, ShapeError
 from ostinato.kernels import RowName
+from ostinato.nn.checks import check_arguments, check_cell, check_options
+from ostinato.nn.lending import lent
 from ostinato.nn.sequences import Lengths, sequences
 from ostinato.nn.stacked import stacked, unstacked
 from ostinato.wrappers import Bidirectional, BothStates
-
-M = TypeVar("M", bound=nn.Module)
 
 
 class _Place(NamedTuple):
@@ -109,7 +107,7 @@ class RecurrentLayers(nn.Module):
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         self.dropout = dropout
         self.learn_initial_state = learn_initial_state
-        self.row, self.recompute = row, recompute
+        self._row, self._recompute = row, recompute
         self.options = options
         self._check()
         # In tuples, where nn.Module looks for no parts: the weights are this module's own.
@@ -208,6 +206,14 @@ class RecurrentLayers(nn.Module):
             yield from zip((f"l{k}", f"l{k}_reverse"), parts, strict=False)
 
     @property
+    def row(self) -> RowName:
+        return self._row
+
+    @property
+    def recompute(self) -> Recompute:
+        return self._recompute
+
+    @property
     def output_size(self) -> int:
         return self._layers[0].places[0].cell.output_size * (1 + self.bidirectional)
 
@@ -232,30 +238,8 @@ class RecurrentLayers(nn.Module):
         return type(self).__name__
 
     def _check(self) -> None:
-        for name in ("bias", "batch_first", "bidirectional", "learn_initial_state"):
-            if not isinstance(getattr(self, name), bool):
-                raise KindError(f"{self._name}: {name} is True or False, got {getattr(self, name)!r}.")
-        for name in ("input_size", "hidden_size", "num_layers"):
-            size = getattr(self, name)
-            if not isinstance(size, int) or isinstance(size, bool):
-                raise KindError(f"{self._name}: {name} is a whole number, got {size!r}.")
-            if size < 1:
-                raise ShapeError(f"{self._name}: {name} must be at least 1, got {size}.")
-        share = self.dropout
-        if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
-            raise OptionError(f"{self._name}: dropout is the share dropped, 0 to 1, got {share!r}.")
-        if share > 0 and self.num_layers == 1:
-            warnings.warn(
-                f"{self._name}: dropout={share} acts between layers, and there is one layer.",
-                stacklevel=4,
-            )
-        cells = list(inspect.signature(self.cell_type).parameters)[2:]
-        own = [name for name in inspect.signature(type(self)).parameters if name != "options"]
-        for name in self.options:
-            if name not in cells:
-                raise OptionError(
-                    f'{self._name}: there is no option "{name}"; {nearest(name, [*cells, *own])}'
-                )
+        check_arguments(self)
+        check_options(self, self.options, self.cell_type)
 
     def _layer(
         self, width: int, k: int, device: torch.device | str | None, dtype: torch.dtype | None
@@ -269,13 +253,13 @@ class RecurrentLayers(nn.Module):
         places = []
         for d, cell in enumerate(cells):
             suffix = f"_l{k}_reverse" if d else f"_l{k}"
-            shapes = self.held(cell)
-            for name, shape in shapes.items():
+            names = {}
+            for short, shape in self.held(cell).items():
+                names[short] = name = short.replace(".", "_") + suffix
                 empty = torch.empty(shape, device=device, dtype=dtype)
-                self.register_parameter(name + suffix, nn.Parameter(empty))
+                self.register_parameter(name, nn.Parameter(empty))
             within = "backward_layer." if d else "forward_layer." if self.bidirectional else ""
-            named = {name: name + suffix for name in shapes}
-            places.append(_Place(cell, f"{within}cell", named))
+            places.append(_Place(cell, f"{within}cell", names))
         layer = Bidirectional(parts[0], parts[1]) if self.bidirectional else parts[0]
         return _Layer(layer, tuple(places))
 
@@ -284,11 +268,7 @@ class RecurrentLayers(nn.Module):
             cell = self.cell_type(width, self.hidden_size, **self.cell_options())
         if self.learn_initial_state:
             cell.learn_initial_state()
-        if any("." in name for name, _ in cell.named_parameters()):
-            raise OptionError(
-                f"{self._name}: an activation with weights of its own is no option here; write a cell "
-                "that has them."
-            )
+        check_cell(self, cell)
         return cell
 
     def _places(self) -> list[_Place]:
@@ -326,27 +306,3 @@ class RecurrentLayers(nn.Module):
         # Drawn in the order in which torch draws it, so that the same seed gives the same mask.
         first = 0 if x.dim() == 2 else 1
         return dropped(x.transpose(0, first).contiguous(), self.dropout).transpose(0, first)
-
-
-def lent(module: M, weights: Mapping[str, Tensor], training: bool) -> M:
-    """The same module with these weights: a light copy, so that nothing changes that others hold.
-
-    What torch.func.functional_call does to the module itself, for as long as it runs.
-    """
-    made = object.__new__(type(module))
-    own: dict[str, Tensor] = {}
-    parts: dict[str, dict[str, Tensor]] = {name: {} for name in module._modules}
-    for name, each in weights.items():
-        part, _, rest = name.partition(".")
-        (parts[part] if rest else own)[rest or name] = each
-    inner = {
-        name: None if part is None else lent(part, parts[name], training)
-        for name, part in module._modules.items()
-    }
-    made.__dict__ = {
-        **module.__dict__,
-        "_parameters": own,
-        "_modules": inner,
-        "training": training,
-    }
-    return made
