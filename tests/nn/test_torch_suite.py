@@ -105,16 +105,33 @@ def test_dropout_is_between_layers(p, training):
     assert torch.equal(state[1], output[0])
 
 
-def test_dropout_may_be_changed():
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_may_be_changed(training):
     """test_RNN_change_dropout: the attribute is read at each call."""
-    layer = nn.RNN(100, 100, 2, dropout=0.0, nonlinearity="relu").train()
-    x = torch.rand(3, 2, 100)
-    outputs = []
-    for p in (0.0, 0.5, 0.0):
+    layer = nn.RNN(100, 100, 2, dropout=0, nonlinearity="relu").train(training)
+    x, before = torch.rand(3, 2, 100), None
+    for p in (0, 0.5, 0, 0.7, 0.2, 1, 0.2, 0):
         layer.dropout = p
-        outputs.append(layer(x)[0])
-    assert torch.equal(outputs[0], outputs[2])
-    assert not torch.equal(outputs[0], outputs[1])
+        output, state = layer(x)
+        again, other = layer(x)
+        assert torch.equal(output, again) == (p in (0, 1) or not training)
+        assert torch.equal(state, other) == (p in (0, 1) or not training)
+        assert before is None or torch.equal(output, before) == (not training)
+        before = output
+
+
+@pytest.mark.parametrize("p", [0, 0.1234])
+def test_dropout_goes_through_a_file(p):
+    """test_RNN_dropout_state: a layer read back drops as before, and draws anew."""
+    layer = nn.RNN(100, 100, 2, bias=False, dropout=p, nonlinearity="relu")
+    x, hx = torch.rand(1, 1, 100), torch.rand(2, 1, 100)
+    file = io.BytesIO()
+    torch.save(layer, file)
+    file.seek(0)
+    again = torch.load(file, weights_only=False)
+    again.flatten_parameters()
+    assert torch.equal(layer(x, hx)[0], again(x, hx)[0]) == (p == 0)
+    assert torch.equal(layer.eval()(x, hx)[0], again.eval()(x, hx)[0])
 
 
 @every_mode
