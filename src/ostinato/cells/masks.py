@@ -41,7 +41,9 @@ def fresh_draws(batch: int, device: torch.device) -> Tensor:
 
     Two rows that draw T numbers each, one after another, meet with a chance of T in 2^62.
     """
-    return torch.empty(batch, dtype=torch.long).random_().to(device)
+    # An operation of its own, since a compiler would draw torch's numbers in another way.
+    draws: Tensor = torch.ops.ostinato.fresh_draws(batch)
+    return draws.to(device)
 
 
 def _mixed(word: Tensor) -> Tensor:
@@ -84,6 +86,18 @@ _library.impl(  # type: ignore[no-untyped-call]
 )
 
 
+def _fresh_draws(batch: int) -> Tensor:
+    return torch.empty(batch, dtype=torch.long, device="cpu").random_()
+
+
+_library.define(  # type: ignore[no-untyped-call]
+    "fresh_draws(SymInt batch) -> Tensor", tags=torch.Tag.nondeterministic_seeded
+)
+_library.impl(  # type: ignore[no-untyped-call]
+    "fresh_draws", _fresh_draws, "CompositeExplicitAutograd"
+)
+
+
 def _shaped(
     draw: Tensor, shape: list[int], drop: float, scale: float, stream: int, dtype: torch.dtype
 ) -> Tensor:
@@ -98,4 +112,9 @@ RANDOM_MASK = torch.ops.ostinato.random_mask
 """As a recorded step has it."""
 
 torch.library.register_fake("ostinato::random_mask", _shaped, lib=_library)
+torch.library.register_fake(
+    "ostinato::fresh_draws",
+    lambda batch: torch.empty(batch, dtype=torch.long, device="cpu"),
+    lib=_library,
+)
 torch.library.register_vmap("ostinato::random_mask", _over_a_batch, lib=_library)

@@ -21,7 +21,7 @@ class CellStack(Cell):
     the same numbers, and does more for all steps at once.
 
     Source: TensorFlow 1's MultiRNNCell. State: all fields of all cells, flat; names that come again
-    get a number: `h`, `c`, `h_2`, `c_2`.
+    get a number: `h`, `c`, `n2_h`, `n2_c`.
     Raises OptionError for no cells or what is none, ShapeError where one cell does not put out what the
     next one reads.
     """

@@ -164,10 +164,13 @@ def by_field(
 
 
 def untaken(field: str, taken: set[str]) -> str:
-    """The name with a number behind it if an inner wrapper has that field too."""
+    """The name, with a number in front if there is one like it.
+
+    Not behind: torch.export takes a name for another that begins with it.
+    """
     numbered, count = field, 1
     while numbered in taken:
         count += 1
-        numbered = f"{field}_{count}"
+        numbered = f"n{count}_{field}"
     taken.add(numbered)
     return numbered
