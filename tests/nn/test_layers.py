@@ -17,7 +17,7 @@ from ostinato.cells.structure import flatten
 from ostinato.drivers import Recurrent, generate, truncated
 from ostinato.interchange import torch_cells
 from ostinato.nn.torch_layers import TorchLayers
-from ostinato.wrappers import Bidirectional, Stack
+from ostinato.wrappers import Bidirectional, Stack, Zoneout
 
 I, H, B, T = 3, 4, 3, 6  # noqa: E741
 LENGTHS = torch.tensor([4, 0, 6])
@@ -400,6 +400,41 @@ def test_a_cell_made_of_modules():
         part.double().cell.read.weight = getattr(layer, f"read_weight_l{k}")
         part.cell.read.bias = getattr(layer, f"read_bias_l{k}")
     close(layer(x)[0], Stack(parts)(x)[0])
+
+
+class ZoneoutLSTM(nn.RecurrentLayers):
+    @staticmethod
+    def cell_type(input_size, hidden_size, zoneout=0.3):
+        return Zoneout(cells.LSTM(input_size, hidden_size), zoneout)
+
+
+def test_a_cell_that_is_wrapped():
+    """Its masks are counted in the state, and so go on from chunk to chunk and from step to step."""
+    layer = ZoneoutLSTM(I, H, 2, zoneout=0.5, batch_first=True, dtype=torch.float64)
+    x = draw(B, T, I)
+    torch.manual_seed(4)
+    whole, last = layer(x)
+    torch.manual_seed(4)
+    first, state = layer(x[:, :2])
+    second, state = layer(x[:, 2:], state)
+    close((torch.cat([first, second], 1), state), (whole, last))
+    torch.manual_seed(4)
+    state, steps = None, []
+    for x_t in x.unbind(1):
+        output, state = layer.step(x_t, state)
+        steps.append(output)
+    close((torch.stack(steps, 1), state), (whole, last))
+    assert not torch.equal(layer(x)[0], layer(x)[0])
+
+
+def test_training_and_evaluation_reach_the_cells():
+    layer, x = ZoneoutLSTM(I, H, bidirectional=True, dtype=torch.float64), draw(T, B, I)
+    torch.nn.Sequential(layer).eval()
+    evaluated = layer(x)[0]
+    assert torch.equal(layer(x)[0], evaluated)
+    assert torch.equal(copy.deepcopy(layer)(x)[0], evaluated)
+    layer.train()
+    assert not torch.equal(layer(x)[0], evaluated)
 
 
 def test_row_is_chosen_once():

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -33,7 +33,7 @@ def check_arguments(layer: nn.Module) -> None:
         )
 
 
-def check_options(layer: nn.Module, options: Mapping[str, Any], cell_type: type[Cell]) -> None:
+def check_options(layer: nn.Module, options: Mapping[str, Any], cell_type: Callable[..., Cell]) -> None:
     """Raises OptionError for an option that the cell does not have, or that holds weights."""
     name = type(layer).__name__
     known = list(inspect.signature(cell_type).parameters)[2:]

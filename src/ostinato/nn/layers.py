@@ -1,7 +1,7 @@
 """Any number of layers of one cell, in one direction or both, in the form of torch.nn.LSTM."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,8 @@ class _Layer(NamedTuple):
 
 
 class RecurrentLayers(nn.Module):
-    """Layers of one cell in torch.nn's form; a subclass says of which: `cell_type`.
+    """Layers of one cell in torch.nn's form; a subclass says of which: `cell_type`, a class of cells or
+    a function `(input_size, hidden_size, …) → cell`.
 
     `layer(input, hx=None, *, lengths=None, resets=None) → (output, state)`:
     `input` is `[T, B, I]`, `[B, T, I]` with batch_first, `[T, I]` for one sequence alone, or a
@@ -68,7 +69,7 @@ class RecurrentLayers(nn.Module):
     Differs from torch in: lengths, resets and step; T = 0 is a sequence as any other.
     """
 
-    cell_type: ClassVar[type[Cell]]
+    cell_type: ClassVar[Callable[..., Cell]]
     usual: ClassVar[Mapping[str, Any]] = {}
     """Options of the cell that are otherwise here unless given."""
     called: ClassVar[Mapping[str, str]] = {}
@@ -137,7 +138,7 @@ class RecurrentLayers(nn.Module):
     def reset_parameters(self) -> None:
         """Draws the weights anew, as the cell does."""
         for place in self._places():
-            cell = lent(place.cell, self._weights(place), self.training)
+            cell = lent(place.cell, self._weights(place))
             cell.reset_parameters()
             for field in cell.State._fields if self.learn_initial_state else ():  # type: ignore[attr-defined]
                 nn.init.zeros_(getattr(cell, f"{field}_0"))
@@ -164,6 +165,11 @@ class RecurrentLayers(nn.Module):
             last += [state] if len(own) == 1 else state
         return restored(x), stacked(last, alone)
 
+    def train(self, mode: bool = True) -> Self:
+        for layer in self._layers:
+            layer.it.train(mode)
+        return super().train(mode)
+
     def step(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:  # noqa: A002
         """One time step: `(x_t [B, I], state) → (output_t [B, H], state)`, or `x_t [I]` alone.
 
@@ -186,18 +192,18 @@ class RecurrentLayers(nn.Module):
         x = input.unsqueeze(0) if alone else input
         states = self._states(hx, x.shape[0], alone)
         for number, place in enumerate(self._places()):
-            cell = lent(place.cell, self._weights(place), self.training)
+            cell = lent(place.cell, self._weights(place))
             x, states[number] = cell(self._dropped(x, number), states[number])
         return (x.squeeze(0) if alone else x), stacked(states, alone)
 
     def initial_state(self, batch: int) -> Any:
         """What a batch starts from where no hx is given."""
-        cells = [lent(place.cell, self._weights(place), self.training) for place in self._places()]
+        cells = [lent(place.cell, self._weights(place)) for place in self._places()]
         return stacked([cell.initial_state(batch) for cell in cells], alone=False)
 
     def layers(self) -> list[Recurrent | Bidirectional]:
         """Each layer, from the bottom, as drivers know it, with the weights as they are now."""
-        return [lent(layer.it, self._weights_of(layer), self.training) for layer in self._layers]
+        return [lent(layer.it, self._weights_of(layer)) for layer in self._layers]
 
     def named_layers(self) -> Iterator[tuple[str, Recurrent]]:
         """Each layer and direction by the suffix of its weights: `l0`, `l0_reverse`, …."""
@@ -294,7 +300,7 @@ class RecurrentLayers(nn.Module):
             # A compiler asks about the very cell, and follows no copies made while it looks.
             called: tuple[Tensor, Any] = functional_call(layer.it, weights, given, marks)
             return called
-        output, state = lent(layer.it, weights, self.training)(*given, **marks)
+        output, state = lent(layer.it, weights)(*given, **marks)
         return output, state
 
     def _states(self, hx: Any, batch: int, alone: bool) -> list[CellState | None]:

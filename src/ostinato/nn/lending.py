@@ -8,7 +8,7 @@ from torch import Tensor, nn
 M = TypeVar("M", bound=nn.Module)
 
 
-def lent(module: M, weights: Mapping[str, Tensor], training: bool) -> M:
+def lent(module: M, weights: Mapping[str, Tensor]) -> M:
     """The same module with these weights: a light copy, so that nothing changes that others hold.
 
     What torch.func.functional_call does to the module itself, for as long as it runs.
@@ -20,13 +20,8 @@ def lent(module: M, weights: Mapping[str, Tensor], training: bool) -> M:
         part, _, rest = name.partition(".")
         (parts[part] if rest else own)[rest or name] = each
     inner = {
-        name: None if part is None else lent(part, parts[name], training)
+        name: None if part is None else lent(part, parts[name])
         for name, part in module._modules.items()
     }
-    made.__dict__ = {
-        **module.__dict__,
-        "_parameters": own,
-        "_modules": inner,
-        "training": training,
-    }
+    made.__dict__ = {**module.__dict__, "_parameters": own, "_modules": inner}
     return made
