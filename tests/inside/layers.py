@@ -1,5 +1,7 @@
 """The layers that are put inside PyTorch's own machinery, small, in float64, their weights random."""
 
+from functools import partial
+
 import torch
 
 from ostinato.cells import GRU, LRU, LSTM, SRU, LayerNormLSTM
@@ -15,7 +17,13 @@ MARKS = {"plain": {}, "lengths": {"lengths": LENGTHS}, "both": {"lengths": LENGT
 
 ROWS = ("auto", "program", "reference")
 
-CELLS = {"lstm": LSTM, "gru": GRU, "sru": SRU, "layer-norm-lstm": LayerNormLSTM, "lru": LRU}
+CELLS = {
+    "lstm": LSTM,
+    "gru": GRU,
+    "sru": SRU,
+    "layer-norm-lstm": partial(LayerNormLSTM, epsilon=1e-3),
+    "lru": LRU,
+}
 """Two states, one state, a scan, reductions, complex numbers."""
 
 LAYERS = {
@@ -48,7 +56,8 @@ def outcome(layer, x, state=None, **marks):
     x = x.detach().clone().requires_grad_()
     outputs, last = layer(x, state, **marks)
     loss = outputs.sin().sum() + sum(each.cos().sum() for each in flat(last))
-    return [outputs, *flat(last), *torch.autograd.grad(loss, [x, *layer.parameters()])]
+    grads = torch.autograd.grad(loss, [x, *layer.parameters()])
+    return [each.detach() for each in (outputs, *flat(last), *grads)]
 
 
 def close(got, expected, **tolerance):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
 from ostinato.drivers import program, reference
+from ostinato.drivers.hooks import before_a_walk
 from ostinato.drivers.sequence import check_sequence
 from ostinato.errors import OptionError
 from ostinato.kernels.dispatch import RowName, check_row, choose_row
@@ -70,6 +71,7 @@ class Recurrent(nn.Module):
         resets: Tensor | None = None,
     ) -> tuple[Tensor, CellState]:
         check_sequence(self.cell, x, state, lengths, resets)
+        before_a_walk(self.cell, x, state)
         if state is None:
             self.cell.begin()
         row, _ = choose_row(self.cell, x, self.row)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ostinato.cells import Cell
 from ostinato.drivers import reference
+from ostinato.drivers.hooks import before_a_walk
 from ostinato.drivers.recurrent import Recurrent
 from ostinato.drivers.sequence import beside, check_sequence
 from ostinato.errors import OptionError, ShapeError, StateError
@@ -96,6 +97,7 @@ class Static(nn.Module):
             return outputs, state
         # Moved here, since a compiled graph would be another one for lengths on another device.
         lengths, resets = (None if each is None else each.to(x.device) for each in (lengths, resets))
+        before_a_walk(self.layer, x, state)
         # What is drawn at random is drawn out here: a compiler would draw other numbers.
         prepared: list[Any] = []
         state = _prepare(self.layer, x, state, resets is not None, prepared)

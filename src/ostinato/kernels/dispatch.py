@@ -40,6 +40,8 @@ def _program(cell: Cell, x: Tensor) -> str | None:
     if torch.compiler.is_compiling():
         reason = operator.why_not(cell)
         return None if reason is None else f"the step cannot become a program: {reason}"
+    if any(weight.is_inference() for weight in cell.parameters()):
+        return "its weights were made in inference mode, and cannot be told when they change"
     if torch.autograd.forward_ad._current_level >= 0:
         return "forward-mode differentiation is at work, and a program has a backward pass alone"
     try:

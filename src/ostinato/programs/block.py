@@ -9,6 +9,9 @@ from torch import Tensor
 
 from ostinato.programs.scan import scan
 
+HOST = torch.device("cpu")
+"""Where it is worked out what lies where, whatever torch's default device is."""
+
 
 @dataclass(eq=False)
 class Block:
@@ -100,11 +103,12 @@ class Block:
     @cached_property
     def row_of(self) -> Tensor:
         """Which row of the batch each row of the block belongs to."""
-        return torch.cat([torch.arange(count) for count in self.active]).to(self._device)
+        rows = [torch.arange(count, device=HOST) for count in self.active]
+        return torch.cat(rows).to(self._device)
 
     @property
     def _device(self) -> torch.device:
-        return torch.device("cpu") if self.cut is None else self.cut.device
+        return HOST if self.cut is None else self.cut.device
 
     @cached_property
     def _sources(self) -> Tensor:
@@ -118,8 +122,8 @@ class Block:
             before = step + 1 if self.backwards else step - 1
             inside = 0 <= before < len(self.active)
             shared = min(count, self.active[before]) if inside else 0
-            places.append(torch.arange(shared) + (firsts[before] if inside else 0))
-            places.append(torch.arange(shared, count))
+            given = torch.arange(shared, device=HOST) + (firsts[before] if inside else 0)
+            places += [given, torch.arange(shared, count, device=HOST)]
         return torch.cat(places).to(self._device)
 
     def counted(self, start: Tensor, fresh: Tensor | None, by: int) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ostinato.programs.block import Block
+from ostinato.programs.block import HOST, Block
 
 
 @dataclass(eq=False)
@@ -44,18 +44,18 @@ class Layout:
             any_cut = _any_by_step(resets, time)
             return cls(batch, time, [batch] * time, None, None, cut, any_cut, from_end=reverse)
         if lengths is None:
-            lengths = torch.full((batch,), time)
+            lengths = torch.full((batch,), time, device=HOST)
         sorted_lengths, rows = lengths.cpu().sort(descending=True, stable=True)
-        steps = torch.arange(time)
+        steps = torch.arange(time, device=HOST)
         active = (sorted_lengths[:, None] > steps).sum(0)
         walked = int((active > 0).sum())
         places = []
         for step, count in enumerate(active[:walked].tolist()):
             first = rows[:count]
-            t = sorted_lengths[:count] - 1 - step if reverse else torch.tensor(step)
+            t = sorted_lengths[:count] - 1 - step if reverse else torch.tensor(step, device=HOST)
             places.append(first * time + t)
-        order = torch.cat(places) if places else torch.empty(0, dtype=torch.long)
-        in_order = bool((rows == torch.arange(batch)).all())
+        order = torch.cat(places) if places else torch.empty(0, dtype=torch.long, device=HOST)
+        in_order = bool((rows == torch.arange(batch, device=HOST)).all())
         cut, cuts = None, [False] * walked
         if resets is not None:
             # In the order of the walk, resets already lie from each row's end.

@@ -9,7 +9,9 @@ CPU, it is torch's own.
 import torch
 from torch import Tensor
 
-_MINUS_ONE = {kind: torch.tensor(-1.0, dtype=kind) for kind in (torch.float32, torch.float64)}
+_MINUS_ONE = {
+    kind: torch.tensor(-1.0, dtype=kind, device="cpu") for kind in (torch.float32, torch.float64)
+}
 
 
 def tanh(a: Tensor, out: Tensor | None = None) -> Tensor:

@@ -1,7 +1,8 @@
 """A step, recorded: which operations of torch it calls, on what, and on which line."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -103,11 +104,13 @@ def record(cell: Cell) -> Recording:
     Raises StepError for a step that is not one, whoever runs it; Untraceable for one that works but
     is bound to its batch size or to what it was computed from.
     """
-    first, second = (_record(cell, batch) for batch in BATCHES)
-    if [call.function for call in first.calls] != [call.function for call in second.calls]:
-        raise Untraceable("the step calls other operations for another batch size")
-    calls = tuple(_same(a, b) for a, b in zip(first.calls, second.calls, strict=True))
-    _check_gradients(cell)
+    # What inference mode makes has no version to tell a change by, and no gradient.
+    with torch.inference_mode(False), _buffers_put_back(cell):
+        first, second = (_record(cell, batch) for batch in BATCHES)
+        if [call.function for call in first.calls] != [call.function for call in second.calls]:
+            raise Untraceable("the step calls other operations for another batch size")
+        calls = tuple(_same(a, b) for a, b in zip(first.calls, second.calls, strict=True))
+        _check_gradients(cell)
     return Recording(
         first.x,
         first.state,
@@ -138,8 +141,8 @@ def _inputs(cell: Cell, batch: int, wanting: bool) -> tuple[Tensor, Any]:
 def _record(cell: Cell, batch: int) -> Recording:
     x, given = _inputs(cell, batch, wanting=False)
     weights = dict(cell.named_parameters()) | dict(cell.named_buffers())
-    watched = [x, *given, *weights.values()]
-    versions = [each._version for each in watched]
+    watched, buffers = [x, *given, *cell.parameters()], [*cell.buffers()]
+    versions, known = _versions(watched), _versions(buffers)
     recorder = _Recorder()
     with torch.random.fork_rng(devices=[]), torch.no_grad(), recorder:
         try:
@@ -148,14 +151,33 @@ def _record(cell: Cell, batch: int) -> Recording:
             raise
         except Exception as error:
             raise Untraceable(f"the step raised {type(error).__name__}: {error}") from error
-    if [each._version for each in watched] != versions:
+    if _versions(watched) != versions:
         raise StepError(
             f"{type(cell).__name__}.step changes its input, its state or a weight in place. A step "
             "must leave what it is given as it was: c = c * f, not c *= f."
         )
+    if _versions(buffers) != known:
+        raise Untraceable("the step changes a buffer of the cell, each time anew")
     _check_returned(cell, batch, returned)
     output, state = returned
     return _Numbering(x, given, weights).recording(recorder, output, state)
+
+
+def _versions(tensors: Iterable[Tensor]) -> list[int]:
+    """How often each has been written to."""
+    return [each._version for each in tensors]
+
+
+@contextmanager
+def _buffers_put_back(cell: Cell) -> Iterator[None]:
+    """Steps that are walked to look at them leave no mark, as spectral norm's would."""
+    before = [(each, each._version, each.clone()) for each in cell.buffers()]
+    try:
+        yield
+    finally:
+        for each, version, numbers in before:
+            if each._version != version:
+                each.copy_(numbers)
 
 
 def _check_gradients(cell: Cell) -> None:
