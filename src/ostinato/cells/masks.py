@@ -16,7 +16,7 @@ MULTIPLIERS = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB), 1)
 """SplitMix64's."""
 
 WORDS = 1 << 13
-"""So many 64-bit words are made at a time: they and a copy stay in the first caches."""
+"""So many 64-bit words are made at a time on a CPU: they and a copy stay in the first caches."""
 
 
 def random_mask(
@@ -69,7 +69,7 @@ def _random_mask(
     begins = _mixed(_mixed(draw.reshape(-1) + GAMMA) + _signed(stream * GAMMA))[:, None]
     places = torch.arange(1, words + 1, device=draw.device) * GAMMA
     least = min(round(drop * 2**32), 2**32 - 1) - 2**31
-    size = max(1, WORDS // max(1, words))
+    size = max(1, WORDS // max(1, words) if draw.device.type == "cpu" else draw.numel())
     for start in range(0, draw.numel(), size):
         bits = _mixed(begins[start : start + size] + places).view(torch.int32)[:, :width]
         torch.ge(bits, least, out=flat[start : start + size])
