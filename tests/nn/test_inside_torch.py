@@ -10,6 +10,7 @@ from tests.nn.test_layers import B, I, T, close, draw, every_layer, layer_of
 
 SOME = ["lstm-projected", "gru", "rnn", "sru", "qrnn-window", "lru"]
 some_layers = pytest.mark.parametrize("name", SOME)
+graphed_layers = pytest.mark.parametrize("name", ["lstm-projected", "gru", "qrnn-window"])
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +20,7 @@ def nothing_compiled():
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("name", ["lstm-projected", "gru", "qrnn-window"])
+@graphed_layers
 def test_compiled_as_one_graph(name):
     """Torch's own layers make its compiler give up."""
     layer = layer_of(name, bidirectional=True, learn_initial_state=True)
@@ -42,7 +43,7 @@ def test_a_step_compiled(name):
     close(compiled(x, state), layer.step(x, state))
 
 
-@some_layers
+@graphed_layers
 def test_exported_for_any_batch_and_time(name):
     layer = layer_of(name, bidirectional=True, learn_initial_state=True)
     dims = {0: torch.export.Dim("B", max=64), 1: torch.export.Dim("T", max=512)}
