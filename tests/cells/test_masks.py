@@ -42,7 +42,7 @@ def test_a_mask_is_what_the_numbers_say(draw):
 
 
 def deviation(a, b=None):
-    """How far a share is from one half, or two rows of coins from independence, in standard deviations."""
+    """How far coins are from fair, or from independent of others, in standard deviations."""
     signs = (a * 2 - 1) * (1 if b is None else b * 2 - 1)
     return abs(float(signs.mean())) * math.sqrt(signs.numel())
 

@@ -240,8 +240,10 @@ def test_second_derivatives_are_numerically_right(make):
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
 @pytest.mark.parametrize(
     "name",
-    ["elman", "lstm-everything", "gru", "sru", "layer-norm-lstm", "qrnn-ifo-window-2"]
-    + ["zoneout-dropout-lstm", "weight-drop-lstm", "attention-cell-stack"],
+    [
+        *("elman", "lstm-everything", "gru", "sru", "layer-norm-lstm", "qrnn-ifo-window-2"),
+        *("zoneout-dropout-lstm", "weight-drop-lstm", "attention-cell-stack"),
+    ],
 )
 def test_second_derivatives_of_a_program(name, reverse):
     """There they are the plain loop's."""
