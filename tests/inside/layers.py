@@ -4,6 +4,7 @@ from functools import partial
 
 import torch
 
+from ostinato import nn as layers
 from ostinato.cells import GRU, LRU, LSTM, SRU, LayerNormLSTM
 from ostinato.drivers import Recurrent
 from ostinato.wrappers import Bidirectional, Stack
@@ -33,6 +34,7 @@ LAYERS = {
     "pair": lambda row: Bidirectional(
         Recurrent(GRU(I, 2), row=row), Recurrent(LSTM(I, 2), reverse=True, row=row)
     ),
+    "nn": lambda row: layers.LSTM(I, 2, bidirectional=True, batch_first=True, row=row),
 }
 
 

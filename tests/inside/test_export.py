@@ -41,7 +41,7 @@ def same(got, expected):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["lstm", "pair"])
+@pytest.mark.parametrize("name", ["lstm", "pair", "nn"])
 def test_any_batch_and_any_time(name):
     module = Tensors(layer_of(name))
     program = export(module, (some_input(),), dynamic_shapes={"x": {0: ROWS, 1: TIME}})

@@ -93,6 +93,22 @@ def test_default_dtype(row):
     assert {each.dtype for each in got} == {torch.float64}
 
 
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
+def test_complex_weights():
+    """Their slopes need conjugates, which no rule of a program knows."""
+    layer = Recurrent(LSTM(I, 2)).to(torch.complex128)
+    x = torch.complex(some_input(1, 2), some_input(1, 2, seed=3))
+    names, weights = zip(*layer.named_parameters(), strict=True)
+
+    def walk(*weights):
+        return torch.func.functional_call(layer, dict(zip(names, weights, strict=True)), (x,))[0]
+
+    given = [each.detach().requires_grad_() for each in weights]
+    assert torch.autograd.gradcheck(walk, given)
+    with pytest.raises(RowError, match="complex numbers have slopes of their own"):
+        Recurrent(layer.cell, row="program")(x)
+
+
 # Devices.
 
 

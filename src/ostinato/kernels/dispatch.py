@@ -37,6 +37,8 @@ def _program(cell: Cell, x: Tensor) -> str | None:
         return "autocast chooses a kind of number for each operation, and a program has one for all"
     if x.is_meta:
         return "a meta tensor has a shape alone, and nothing to compute with"
+    if x.is_complex():
+        return "complex numbers have slopes of their own, which a program does not know"
     if torch.compiler.is_compiling():
         reason = operator.why_not(cell)
         return None if reason is None else f"the step cannot become a program: {reason}"

@@ -52,7 +52,7 @@ def sequences(
             f"alone, got {list(x.shape)}."
         )
     _check_resets(name, resets, x.shape[:-1], "T" if x.dim() == 2 else axes)
-    if lengths is not None:
+    if lengths is not None and not isinstance(lengths, Tensor):
         lengths = torch.as_tensor(lengths)
     if x.dim() == 2:
         if lengths is not None and lengths.dim() != 0:
