@@ -7,6 +7,8 @@ from torch import nn
 from ostinato.cells import LSTM, Cell, HiddenState
 from ostinato.drivers import Recurrent
 from ostinato.errors import RowError
+from ostinato.wrappers import Dropout, Stack, WeightDrop, Zoneout
+from tests.contract.agree import randomise
 from tests.inside.layers import B, I, close, layer_of, outcome, some_input
 
 # Torch's own use of what it has deprecated.
@@ -49,6 +51,34 @@ def test_a_graph_without_a_loop_for_any_time(name, marks):
     walks = 2 if name == "nn" else sum(isinstance(each, Recurrent) for each in layer.modules())
     # The first graph is for its own T, the second for any.
     assert [graph.count("ostinato.walk") for graph in backend.graphs] == [walks, walks]
+
+
+DRAWN = {
+    "dropout": lambda: Dropout(LSTM(I, 4), input=0.3, output=0.3, state=0.3),
+    "zoneout": lambda: Zoneout(LSTM(I, 4), 0.3),
+    "weight drop": lambda: WeightDrop(LSTM(I, 4), 0.3, ["W_h"]),
+}
+
+
+@pytest.mark.parametrize("make", DRAWN.values(), ids=DRAWN.keys())
+def test_what_is_drawn_is_drawn_alike(make):
+    """Same seed, same masks, in a graph and out of it; and the counters of a state have no gradient."""
+    below, above = Recurrent(make()), Recurrent(Dropout(LSTM(4, 4), input=0.3))
+    layer, x = randomise(Stack([below, above]), 1), some_input()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    results = []
+    for run in (layer, compiled, compiled):
+        torch.manual_seed(7)
+        results.append(outputs_and_gradients(run, x))
+    close(results[1], results[0])
+    close(results[2], results[0])
+    torch.manual_seed(8)
+    assert not torch.equal(compiled(x)[0], results[0][0])
+
+
+def outputs_and_gradients(run, x):
+    outputs, _ = run(x, **ragged(x.shape[1]))
+    return [outputs.detach(), *torch.autograd.grad(outputs.sin().sum(), [*run.parameters()])]
 
 
 def test_inductor_trains_a_model_with_a_layer_inside():

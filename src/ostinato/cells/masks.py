@@ -1,6 +1,7 @@
 """Random masks that are a function of a number: the same on every row, however a batch is split."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -111,10 +112,18 @@ def _over_a_batch(info: object, in_dims: tuple[int, ...], draw: Tensor, *rest: o
 RANDOM_MASK = torch.ops.ostinato.random_mask
 """As a recorded step has it."""
 
+
+def _shaped_draws(batch: int) -> Tensor:
+    """Called by a compiler, which takes two calls with the same arguments for one: draws of two layers,
+    or of a start and of what resets put back. It asks a list of its own, not the operator's tag."""
+    from torch._functorch import compile_utils
+
+    apart: list[Any] = getattr(compile_utils, "rand_ops", [])
+    if torch.ops.ostinato.fresh_draws not in apart:
+        apart.append(torch.ops.ostinato.fresh_draws)
+    return torch.empty(batch, dtype=torch.long, device="cpu")
+
+
 torch.library.register_fake("ostinato::random_mask", _shaped, lib=_library)
-torch.library.register_fake(
-    "ostinato::fresh_draws",
-    lambda batch: torch.empty(batch, dtype=torch.long, device="cpu"),
-    lib=_library,
-)
+torch.library.register_fake("ostinato::fresh_draws", _shaped_draws, lib=_library)
 torch.library.register_vmap("ostinato::random_mask", _over_a_batch, lib=_library)
