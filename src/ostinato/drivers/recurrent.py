@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from ostinato.cells import Cell
@@ -11,7 +10,7 @@ from ostinato.drivers import program, reference
 from ostinato.drivers.hooks import before_a_walk
 from ostinato.drivers.sequence import check_sequence
 from ostinato.errors import OptionError
-from ostinato.kernels.dispatch import RowName, check_row, choose_row
+from ostinato.kernels.dispatch import RowName, check_row, choose_row, exporting
 
 Recompute = int | Literal["sqrt"] | None
 
@@ -89,7 +88,7 @@ class Recurrent(nn.Module):
     def chunks(self, time: int) -> int:
         """Into how many chunks `recompute` cuts so many steps."""
         # What is exported runs forwards alone.
-        wish = None if torch.compiler.is_exporting() else self.recompute
+        wish = None if exporting() else self.recompute
         return 1 if wish is None else max(1, round(time**0.5)) if wish == "sqrt" else int(wish)
 
     def extra_repr(self) -> str:

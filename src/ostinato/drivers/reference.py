@@ -13,6 +13,7 @@ from ostinato.drivers.sequence import (
     valid_steps,
     walked_resets,
 )
+from ostinato.kernels.dispatch import exporting
 
 
 def run(
@@ -125,7 +126,7 @@ def _scan(
 
 def _unknown(time: int) -> bool:
     """Whether a graph is being exported for any T; one that torch.compile reads is for one T."""
-    if not torch.compiler.is_exporting():
+    if not exporting():
         return False
     return torch.compiler.is_dynamo_compiling() or not isinstance(time, int)
 

@@ -16,6 +16,9 @@ from ostinato.programs.trace import Untraceable
 
 RowName = Literal["auto", "program", "reference"]
 
+exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
+"""Whether torch.export is at work; torch could not always say so."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -27,7 +30,7 @@ class Row:
 
 
 def _program(cell: Cell, x: Tensor) -> str | None:
-    if torch.compiler.is_exporting():
+    if exporting():
         return "torch.export is at work, and what it writes has to run without this library"
     if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return "torch.jit.trace is at work, which writes down what the plain loop calls"

@@ -85,7 +85,14 @@ for _each in (why_not, _options_now, _number_of):
     _each.__dict__["_dynamo_marked_constant"] = True
 
 
-@torch.library.custom_op("ostinato::walk", mutates_args=())
+# Said in torch's own words, since how it reads Python's annotations differs from version to version.
+_GIVEN = (
+    "SymInt program, Tensor x, Tensor[] state, Tensor[] fresh, Tensor[] tensors, Tensor? lengths, "
+    "Tensor? resets, bool reverse, SymInt chunks"
+)
+
+
+@torch.library.custom_op("ostinato::walk", mutates_args=(), schema=f"({_GIVEN}) -> Tensor[]")
 def walk(
     program: int,
     x: Tensor,
@@ -138,7 +145,11 @@ def _shapes(
     return [outputs, *(each.new_empty(each.shape) for each in state)]
 
 
-@torch.library.custom_op("ostinato::walk_back", mutates_args=())
+@torch.library.custom_op(
+    "ostinato::walk_back",
+    mutates_args=(),
+    schema=f"({_GIVEN}, bool[] wanted, Tensor[] gradients) -> Tensor[]",
+)
 def walk_back(
     program: int,
     x: Tensor,
