@@ -47,6 +47,14 @@ def _product(op: Op, names: list[str], rows: str) -> tuple[str, bool]:
     return (f"mm({a}, {w})", True) if flat else (f"matmul({a}, {w})", False)
 
 
+def _addmm(op: Op, names: list[str], rows: str) -> tuple[str, bool]:
+    b, a, w = names
+    turned = op.options["turned"]
+    # Of one column there is nothing to sum, and a product first fills its result with what is added.
+    column = op.inputs[1].shape == (1,)  # type: ignore[union-attr]
+    return f"{'addcmul' if column else 'addmm'}({b}, {a}, {w}{'.t()' if turned else ''})", True
+
+
 def _product_t(op: Op, names: list[str], rows: str) -> tuple[str, bool]:
     return _product(op, [names[0], f"{names[1]}.t()"], rows)
 
@@ -63,10 +71,7 @@ def _shape(op: Op, key: str = "to") -> str:
 SPECIAL: dict[str, Special] = {
     "product": _product,
     "product_t": _product_t,
-    "addmm": lambda op, n, r: (
-        f"addmm({n[0]}, {n[1]}, {n[2]}{'.t()' if op.options['turned'] else ''})",
-        True,
-    ),
+    "addmm": _addmm,
     "slice": _slice,
     "cat": lambda op, n, r: (f"cat(({', '.join(n)},), {op.options['axis'] + 1})", True),
     "reshape": lambda op, n, r: (f"{n[0]}.reshape({r}, {_shape(op)})", False),
