@@ -33,6 +33,13 @@ def test_every_cell_has_a_program(make):
     Recurrent(cell, row="program")(x)
 
 
+@pytest.mark.parametrize("sizes", [(1, 3), (1, 1)])
+@pytest.mark.parametrize("name", ["elman", "lstm-peepholes", "gru", "sru", "layer-norm-gru", "min-gru"])
+def test_rows_agree_on_one_number_a_step(name, sizes):
+    """A product of one column is done in another way."""
+    rows_agree(randomise(CASES[name](*sizes), 1), draw(2, 3, 5, 1).requires_grad_())
+
+
 @st.composite
 def batches(draw, longest=7):
     """Whatever a call may say: sizes, lengths, resets, direction, recomputation, blocks."""
