@@ -7,6 +7,8 @@ from torch import nn
 from ostinato.cells import LSTM, Cell, HiddenState
 from ostinato.drivers import Recurrent
 from ostinato.errors import RowError
+from ostinato.programs import operator
+from ostinato.programs.compiled import named_tensors
 from ostinato.wrappers import Dropout, Stack, WeightDrop, Zoneout
 from tests.contract.agree import randomise
 from tests.inside.layers import B, I, close, layer_of, outcome, some_input
@@ -157,3 +159,15 @@ def test_torch_nn_leaves_its_own_out_of_the_graph():
     layer, x = nn.LSTM(I, 4, batch_first=True).double(), some_input()
     with pytest.raises(RuntimeError, match="no compiled frames|graph break|Unsupported"):
         torch.compile(layer, fullgraph=True, backend="eager")(x)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("marked", [False, True])
+def test_outputs_lie_as_a_compiler_is_told(reverse, marked):
+    layer, x = layer_of("gru"), some_input(B, 6)
+    state = list(layer.cell.initial_state(B))
+    tensors = list(named_tensors(layer.cell).values())
+    resets = torch.arange(B * 6).view(B, 6) % 4 == 0 if marked else None
+    fresh = state if marked else []
+    call = (operator._number_of(layer.cell), x, state, fresh, tensors, None, resets, reverse, 1)
+    torch.library.opcheck(operator.walk, call, test_utils="test_faketensor")

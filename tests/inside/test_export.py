@@ -88,6 +88,18 @@ def test_strict_export_does_so_too():
     same(through_a_file(program)(x), module(x))
 
 
+@pytest.mark.filterwarnings("ignore:torch.compile is ignored when called inside torch.export region")
+def test_strict_export_with_lengths_runs_but_is_not_saved():
+    module = Tensors(layer_of("gru"))
+    shapes = {"x": {0: ROWS, 1: TIME}, "lengths": {0: ROWS}}
+    given = (some_input(), torch.tensor([5, 0, 3]))
+    program = export(module, given, dynamic_shapes=shapes, strict=True)
+    x, lengths = some_input(2, 8), torch.tensor([8, 3])
+    same(program.module()(x, lengths), module(x, lengths))
+    with pytest.raises(Exception, match="Failed serializing node scan"):
+        through_a_file(program)
+
+
 @pytest.mark.filterwarnings("ignore:The tensor attributes self._flat_weights")
 def test_torch_nn_exports_one_time():
     """What the page says of torch."""

@@ -64,7 +64,7 @@ def walk(
     `loop` walks the steps once padding, direction and resets are seen to; the plain loop by default.
     """
     batch, time = x.shape[:2]
-    if loop is None:  # not its truth, which torch 2.5 cannot compile
+    if loop is None:
         loop = _scan if _unknown(time) else _walk
     valid = None
     if lengths is not None:
