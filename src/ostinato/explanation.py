@@ -12,6 +12,7 @@ from ostinato.errors import OptionError
 from ostinato.kernels.dispatch import ROWS, Row, choose_row
 from ostinato.nn import RecurrentLayers
 from ostinato.programs.compiled import StepProgram, step_program
+from ostinato.programs.operator import MAKERS
 from ostinato.programs.text import Reader
 
 
@@ -87,7 +88,8 @@ def _explained(name: str, layer: Recurrent, x: Tensor) -> Explanation:
     title = _named(cell)
     if "program" in why_not and layer.row == "auto":
         return Explanation(name, title, row, why_not, None, None, None)
-    return Explanation(name, title, row, why_not, *_programs(cell, step_program(cell)))
+    steps = MAKERS.get(row.name, step_program)(cell)
+    return Explanation(name, title, row, why_not, *_programs(cell, steps))
 
 
 def _named(cell: Cell) -> str:

@@ -1,4 +1,4 @@
-"""The program row: the step's program, walked in blocks of time, with its derived backward."""
+"""The step's program, walked in blocks of time, with its derived backward: in torch, or natively."""
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ def run(
     resets: Tensor | None = None,
     reverse: bool = False,
     chunks: int = 1,
+    row: str = "program",
 ) -> tuple[Tensor, CellState]:
     """Walks a checked batch, as `reference.run` does; no padding is computed.
 
@@ -36,6 +37,6 @@ def run(
     state = cell.initial_state(batch) if state is None else state
     fresh = None if resets is None else cell.initial_state(batch)
     if torch.compiler.is_compiling():
-        return operator.run(cell, x, state, fresh, lengths, resets, reverse, chunks)
+        return operator.run(cell, x, state, fresh, lengths, resets, reverse, chunks, row)
     layout = Layout.of(batch, time, lengths, resets, reverse, x.device)
-    return programs.run(cell, x, state, fresh, layout, chunks)
+    return programs.run(cell, x, state, fresh, layout, chunks, operator.MAKERS[row](cell))

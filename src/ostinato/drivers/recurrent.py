@@ -1,5 +1,6 @@
 """A cell as a layer: its step, walked over whole sequences."""
 
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
@@ -74,7 +75,7 @@ class Recurrent(nn.Module):
         if state is None:
             self.cell.begin()
         row, _ = choose_row(self.cell, x, self.row)
-        run = program.run if row.name == "program" else reference.run
+        run = reference.run if row.name == "reference" else partial(program.run, row=row.name)
         return run(
             self.cell,
             x,

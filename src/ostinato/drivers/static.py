@@ -167,7 +167,7 @@ def _prepare(layer: nn.Module, x: Tensor, state: Any, fresh: bool, given: list[A
             cell.begin()
             state = cell.initial_state(batch)
         row, _ = choose_row(cell, x, layer.row)
-        steps = step_program(cell) if row.name == "program" else None
+        steps = step_program(cell) if row.name != "reference" else None
         program = None if steps is None else (steps.unrolled, steps.weights_of(cell))
         given.append((program, cell.initial_state(batch) if fresh else None))
         return state

@@ -10,11 +10,12 @@ from torch import Tensor
 from ostinato.cells import Cell
 from ostinato.cells.checks import autocast_chooses
 from ostinato.errors import OptionError, RowError, nearest
+from ostinato.kernels import native
 from ostinato.programs import operator
 from ostinato.programs.compiled import step_program
 from ostinato.programs.trace import Untraceable
 
-RowName = Literal["auto", "program", "reference"]
+RowName = Literal["auto", "native", "program", "reference"]
 
 exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
 """Whether torch.export is at work; torch could not always say so."""
@@ -43,7 +44,7 @@ def _program(cell: Cell, x: Tensor) -> str | None:
     if x.is_complex():
         return "complex numbers have slopes of their own, which a program does not know"
     if torch.compiler.is_compiling():
-        reason = operator.why_not(cell)
+        reason = operator.why_not(cell, "program")
         return None if reason is None else f"the step cannot become a program: {reason}"
     if any(weight.is_inference() for weight in cell.parameters()):
         return "its weights were made in inference mode, and cannot be told when they change"
@@ -56,7 +57,16 @@ def _program(cell: Cell, x: Tensor) -> str | None:
     return None
 
 
+def _native(cell: Cell, x: Tensor) -> str | None:
+    if x.device.type != "cpu":
+        return f"it runs on CPUs, and x is on {x.device}"
+    if x.dtype != torch.float32:
+        return f"it computes in float32, and x is {x.dtype}"
+    return _program(cell, x) or native.why_not(cell)
+
+
 ROWS = (
+    Row("native", "the step's program, walked by the compiled core", _native),
     Row("program", "the step's program in plain torch, with its derived backward", _program),
     Row("reference", "the plain loop over the step, with autograd", lambda cell, x: None),
 )

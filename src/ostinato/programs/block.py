@@ -1,7 +1,7 @@
 """A few time steps of all rows: how a part of a program that runs them finds its rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -27,6 +27,8 @@ class Block:
     cut: Tensor | None
     cuts: list[bool]
     backwards: bool = False
+    memo: dict[object, Tensor] = field(default_factory=dict)
+    """what is made once for all blocks of a call"""
 
     @cached_property
     def rows(self) -> int:
@@ -51,7 +53,7 @@ class Block:
 
     def turned(self) -> "Block":
         """The same steps, walked the other way."""
-        return Block(self.batch, self.active, self.cut, self.cuts, backwards=not self.backwards)
+        return replace(self, backwards=not self.backwards)
 
     def steps(self, values: Tensor) -> Sequence[Tensor]:
         """The rows of each step."""

@@ -1,10 +1,10 @@
 """A cell's program, traced once and kept; its backward programs too."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
@@ -62,6 +62,9 @@ class StepProgram:
     lowered: Lowered
     _derived: dict[Hashable, Derived] = field(default_factory=dict)
 
+    gathers: ClassVar[bool] = True
+    """whether factors of a gradient are multiplied before the walk"""
+
     @property
     def program(self) -> Program:
         return self.lowered.program
@@ -99,10 +102,20 @@ class StepProgram:
     def parts(self) -> Parts:
         return split(self.program)
 
+    def runnable(
+        self,
+        program: Program,
+        read: Iterable[Value],
+        keep: Sequence[Value] = (),
+        backwards: bool = False,
+    ) -> Runnable:
+        """What runs a program forwards or backwards, and returns the values to keep."""
+        return runnable(program, read, keep, backwards)
+
     @cached_property
     def inference(self) -> Runnable:
         """The forward pass that keeps nothing."""
-        return runnable(self.program, self.program.sequences)
+        return self.runnable(self.program, self.program.sequences)
 
     @cached_property
     def one_step(self) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
@@ -128,13 +141,13 @@ class StepProgram:
             program = program.with_ops(
                 (*again, *program.ops), sequences=(*gradients, *kept), weights=used
             )
-            program = gather_factors(program)
+            program = gather_factors(program) if self.gathers else program
             self._derived[key] = Derived(
-                runnable(self.program, self.program.sequences, kept),
+                self.runnable(self.program, self.program.sequences, kept),
                 kept,
                 backward,
                 program,
-                runnable(program, gradients, backwards=True),
+                self.runnable(program, gradients, backwards=True),
                 bool(gradients),
                 tuple(self.program.weights.index(w) for w in used),
                 self.program.weights,

@@ -1,7 +1,7 @@
 """How a ragged batch lies in memory while it is walked: no padding, the rows of one step together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ class Layout:
     cuts: list[bool]
     from_end: bool = False
     """whether rows that all end together are walked from there: the blocks turn round, nothing else"""
+    memo: dict[object, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -159,7 +160,7 @@ class Layout:
             if self.from_end:
                 every = self.batch * self.time
                 rows = slice(every - rows.stop, every - rows.start)
-            made.append((rows, Block(self.batch, active, cut, cuts, backwards=self.from_end)))
+            made.append((rows, Block(self.batch, active, cut, cuts, self.from_end, self.memo)))
         return made
 
 

@@ -120,13 +120,13 @@ def _slope(backward: Any) -> Callable[..., Tensor]:
 
 
 def _dclamp(g: Tensor, a: Tensor, low: float, high: float) -> Tensor:
-    if _flat_at_its_limits():
+    if flat_at_its_limits():
         return torch.where((a > low) & (a < high), g, 0)
     return torch.where((a >= low) & (a <= high), g, 0)
 
 
 @cache
-def _flat_at_its_limits() -> bool:
+def flat_at_its_limits() -> bool:
     """Whether torch's clamp is: 2.5 and 2.13 give it a slope of 1 there, 2.15 gives it none."""
     with torch.enable_grad():
         limit = torch.zeros((), requires_grad=True)

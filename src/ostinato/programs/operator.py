@@ -6,7 +6,7 @@ program runs as it does without a compiler. Nothing of the walk is kept between 
 graph hands on tensors alone: the backward pass begins with the walk once more.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,17 +18,20 @@ from ostinato.cells.cell import CellState
 from ostinato.programs import run as programs
 from ostinato.programs.compiled import StepProgram, named_tensors, step_program
 from ostinato.programs.layout import Layout, lie_by_step
-from ostinato.programs.trace import Untraceable
+from ostinato.programs.trace import Unknown, Untraceable
+
+MAKERS: dict[str, Callable[[Cell], StepProgram]] = {"program": step_program}
+"""Who makes what runs a cell's program, by the name of the row."""
 
 _PROGRAMS: list[tuple[StepProgram, tuple[str, ...]]] = []
 """What graphs call by number, with the names of the cell's tensors; kept as long as a graph may be."""
 
 
-def why_not(cell: Cell) -> str | None:
-    """Why a cell's step is no program; None if it is one."""
+def why_not(cell: Cell, row: str) -> str | None:
+    """Why a row has no program of a cell's step; None if it has."""
     try:
-        step_program(cell)
-    except Untraceable as reason:
+        MAKERS[row](cell)
+    except (Untraceable, Unknown) as reason:
         return str(reason)
     return None
 
@@ -42,15 +45,16 @@ def run(
     resets: Tensor | None,
     reverse: bool,
     chunks: int,
+    row: str,
 ) -> tuple[Tensor, CellState]:
-    """Walks a cell's program, as the program row does; to be read by a compiler."""
+    """Walks a cell's program, as a row does without a compiler; to be read by a compiler."""
     # The compiler takes the second for a constant, so that by comparing it notes what the first may be.
     if _options(cell) != _options_now(cell):
         raise AssertionError("read twice while one graph is made, they are the same")
     tensors = list(named_tensors(cell).values())
     anew = [] if fresh is None else list(fresh)
     outputs, *last = walk(
-        _number_of(cell),
+        _number_of(cell, row),
         x,
         list(state),
         anew,
@@ -73,16 +77,21 @@ def _options_now(cell: Cell) -> list[object]:
     return _options(cell)
 
 
-def _number_of(cell: Cell) -> int:
-    known = step_program(cell), tuple(named_tensors(cell))
+def _number_of(cell: Cell, row: str) -> int:
+    known = MAKERS[row](cell), tuple(named_tensors(cell))
     if known not in _PROGRAMS:
         _PROGRAMS.append(known)
     return _PROGRAMS.index(known)
 
 
-for _each in (why_not, _options_now, _number_of):
+def constant(function: Callable[..., object]) -> None:
+    """Tells a compiler to call a function when it reads it, and to take the result for a constant."""
     # What torch.compiler.assume_constant_result does, which imports the compiler for it.
-    _each.__dict__["_dynamo_marked_constant"] = True
+    function.__dict__["_dynamo_marked_constant"] = True
+
+
+for _each in (why_not, _options_now, _number_of):
+    constant(_each)
 
 
 # Said in torch's own words, since how it reads Python's annotations differs from version to version.

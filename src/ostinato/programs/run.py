@@ -10,7 +10,7 @@ from torch import Tensor
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
 from ostinato.programs.block import Block, beside
-from ostinato.programs.compiled import Derived, StepProgram, step_program
+from ostinato.programs.compiled import Derived, StepProgram
 from ostinato.programs.layout import Layout
 from ostinato.programs.source import Runnable
 
@@ -57,10 +57,10 @@ def run(
     state: CellState,
     fresh: CellState | None,
     layout: Layout,
-    chunks: int = 1,
+    chunks: int,
+    steps: StepProgram,
 ) -> tuple[Tensor, CellState]:
     """Walks a cell's program over a checked `x [B, T, …]`; `fresh` is what a reset puts back."""
-    steps = step_program(cell)
     anew = [] if fresh is None else fresh
     outputs, last = walk(steps, x, state, anew, steps.weights_of(cell), layout, chunks)
     return outputs, type(state)(*last)

@@ -49,10 +49,10 @@ def runnable(
 
     `read` is the sequence that is not the program's own but read from without, if there is one.
     """
-    program = _with_own_results(program, backwards)
+    program = with_own_results(program, backwards)
     parts = split(program)
     scans = as_scans(program, parts)
-    made = _Source(program, parts, scans, {*read}, keep, backwards)
+    made = Source(program, parts, scans, {*read}, keep, backwards)
     source = made.text()
     return Runnable(source, as_function(source, tanh=tanh), scans is not None, made.first_by_step)
 
@@ -98,7 +98,7 @@ def called(op: Op) -> list[str]:
     return [each.name if isinstance(each, Value) else repr(each) for each in op.inputs]
 
 
-def _with_own_results(program: Program, backwards: bool) -> Program:
+def with_own_results(program: Program, backwards: bool) -> Program:
     """What a walked value hands on is written into its history, so it has to be a value of its own."""
     ops, carried, taken = list(program.ops), [], set()
     made_by, count = producers(ops), uses(program)
@@ -115,7 +115,9 @@ def _with_own_results(program: Program, backwards: bool) -> Program:
     return replace(program, ops=tuple(ops), carried=tuple(carried))
 
 
-class _Source:
+class Source:
+    """The text of a function that runs a program, part by part."""
+
     def __init__(
         self,
         program: Program,

@@ -25,6 +25,10 @@ APART = frozenset((aten.unsafe_split.Tensor, aten.unsafe_split_with_sizes.defaul
 """Torch's own cells cut with these, and promise to look at the pieces alone from then on."""
 
 
+class Unknown(Exception):
+    """A step's program has something that who should run it does not know; says what."""
+
+
 class Untraceable(Exception):
     """Why a step cannot become a program; not an error: the reference row runs it."""
 

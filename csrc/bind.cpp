@@ -1,0 +1,272 @@
+// The core as Python sees it. Arrays come as addresses: who calls keeps them alive, and has checked
+// their kind and shape.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "core.h"
+#include "operations.h"
+
+namespace nb = nanobind;
+
+namespace ostinato {
+namespace {
+
+using Address = uintptr_t;
+
+float* floats(Address a) { return reinterpret_cast<float*>(a); }
+
+// Best first.
+std::vector<const Core*> cores() {
+  std::vector<const Core*> found;
+#if defined(__x86_64__) && defined(OSTINATO_HAS_AVX512)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("fma"))
+    found.push_back(&core_avx512);
+#endif
+#if defined(__x86_64__) && defined(OSTINATO_HAS_AVX2)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+    found.push_back(&core_avx2);
+#endif
+  found.push_back(&core_baseline);
+  return found;
+}
+
+std::string said(const Core* core) { return std::string(core->name).substr(5); }
+
+const Core* chosen = nullptr;
+
+const Core& core() {
+  if (!chosen) chosen = cores().front();
+  return *chosen;
+}
+
+void choose(const std::string& name) {
+  for (const Core* each : cores())
+    if (said(each) == name) {
+      chosen = each;
+      return;
+    }
+  throw nb::value_error(("this processor cannot run \"" + name + "\", or it was not built").c_str());
+}
+
+std::vector<std::string> isas() {
+  std::vector<std::string> names;
+  for (const Core* each : cores()) names.push_back(said(each));
+  return names;
+}
+
+std::vector<std::string> operations() {
+  return {
+#define OSTINATO_NAME(NAME, N, EXPRESSION) #NAME,
+      OSTINATO_POINTWISE(OSTINATO_NAME)
+#undef OSTINATO_NAME
+#define OSTINATO_NAME(NAME, READS, WRITES) #NAME,
+          OSTINATO_ROWWISE(OSTINATO_NAME)
+#undef OSTINATO_NAME
+  };
+}
+
+// Memory that a calling thread keeps from one call to the next.
+class Scratch {
+ public:
+  ~Scratch() { std::free(room_); }
+  float* of(int64_t floats) {
+    if (floats > size_) {
+      std::free(room_);
+      size_ = 0;
+      room_ = static_cast<float*>(std::aligned_alloc(64, (floats * 4 + 4095) / 4096 * 4096));
+      if (!room_) throw std::bad_alloc();
+      size_ = floats;
+    }
+    return room_;
+  }
+
+ private:
+  float* room_ = nullptr;
+  int64_t size_ = 0;
+};
+
+thread_local Scratch scratch;
+
+typedef std::tuple<int32_t, int32_t, int64_t> Place;  // slot, fixed, column
+typedef std::tuple<Place, int64_t, int64_t> Part;     // place of A, k, number of the pack
+typedef std::tuple<int32_t, std::vector<Place>, std::vector<Place>, std::vector<Part>, int32_t, int64_t,
+                   std::vector<float>>
+    Line;                                                                      // see Instruction
+typedef std::tuple<int64_t, bool, std::vector<Line>, std::vector<Place>> Floor;  // see Stage
+typedef std::tuple<int64_t, int64_t, int64_t> Packed;                          // k, n, width of the stage
+typedef std::tuple<Address, int64_t, int64_t, int64_t, int64_t> Array;  // base, row, step, shift, ring
+
+Operand operand(const Place& p) { return {std::get<0>(p), std::get<1>(p), std::get<2>(p)}; }
+
+// A program's walk, lowered for one instruction set.
+class Walker {
+ public:
+  // `kinds`: of each slot, with the width of those that are scratch.
+  Walker(const std::vector<Floor>& stages, const std::vector<Packed>& packs,
+         const std::vector<std::tuple<int32_t, int64_t>>& kinds)
+      : core_(core()), kinds_(kinds) {
+    if (kinds.size() > 192) throw nb::value_error("too many values for one walk");
+    for (const auto& [k, n, width] : packs) {
+      const int64_t panel = core_.tiles(width).panel;
+      packs_.push_back({k, n, size_, panel});
+      size_ += (n + panel - 1) / panel * panel * k;
+    }
+    for (const auto& [width, whole, lines, ahead] : stages) {
+      Stage stage{width, (int32_t)instructions_.size(), (int32_t)lines.size(), whole, 0, {}};
+      for (const Place& p : ahead)
+        if (stage.prefetched < 24) stage.prefetch[stage.prefetched++] = operand(p);
+      stages_.push_back(stage);
+      const Tiles size = core_.tiles(width);
+      tile_rows_ = std::max(tile_rows_, size.rows);
+      tile_columns_ = std::max(tile_columns_, (whole ? width : size.columns) + 16);
+      for (const Line& line : lines) instructions_.push_back(instruction(line));
+    }
+  }
+
+  int64_t packed_size() const { return size_; }
+
+  // Element (k, n) of the weight of each pack lies at base + (k·sk + n·sn).
+  void pack(Address arena, const std::vector<std::tuple<Address, int64_t, int64_t>>& weights) const {
+    nb::gil_scoped_release free;
+    for (size_t i = 0; i < packs_.size(); ++i) {
+      const auto& [base, sk, sn] = weights[i];
+      core_.pack(packs_[i], floats(base), sk, sn, floats(arena));
+    }
+  }
+
+  void run(Address arena, int64_t batch, int64_t steps, const std::vector<int64_t>& active,
+           bool backwards, int threads, const std::vector<Array>& arrays, Address cut,
+           const std::vector<std::tuple<int32_t, int32_t, int64_t, Address>>& carries) const {
+    std::vector<Slot> slots;
+    int64_t columns = 0, tiled = 0, widest = 0;
+    size_t next = 0;
+    for (const auto& [kind, width] : kinds_) {
+      const int64_t padded = (width + 15) / 16 * 16;
+      if (kind == Slot::BLOCK) columns += padded;
+      if (kind == Slot::TILE) tiled += 1;
+    }
+    const int64_t most = std::max<int64_t>(1, (batch + threads - 1) / threads);
+    int64_t rows = columns ? std::max<int64_t>(tile_rows_, 49152 / columns / 12 * 12) : most;
+    if (!active.empty()) rows = std::min<int64_t>(rows, 24);
+    rows = std::min(rows, most);
+    int64_t at = 0;
+    for (const auto& [kind, width] : kinds_) {
+      const int64_t padded = (width + 15) / 16 * 16;
+      if (kind == Slot::BLOCK) {
+        slots.push_back({nullptr, padded, at, 0, 0, Slot::BLOCK});
+        at += padded * rows;
+      } else if (kind == Slot::TILE) {
+        slots.push_back({nullptr, tile_columns_, at, 0, 0, Slot::TILE});
+        at += tile_columns_ * tile_rows_;
+      } else {
+        const auto& [base, row, step, shift, ring] = arrays[next++];
+        const Slot::Kind lies = ring ? Slot::EVEN : Slot::PACKED;
+        slots.push_back({floats(base), row, step, shift, ring, lies});
+      }
+      (void)widest;
+    }
+    std::vector<Carry> carried;
+    std::vector<float*> fresh;
+    for (const auto& [given, handed_on, width, anew] : carries) {
+      carried.push_back({given, handed_on, width});
+      fresh.push_back(floats(anew));
+    }
+    std::vector<int64_t> first;
+    int64_t so_far = 0;
+    for (int64_t each : active) {
+      first.push_back(so_far);
+      so_far += each;
+    }
+    const int64_t each = (at + 1023) / 1024 * 1024 + 16;
+    float* room = scratch.of(each * threads + 64);
+    const Walk walk{batch,
+                    steps,
+                    active.empty() ? nullptr : active.data(),
+                    active.empty() ? nullptr : first.data(),
+                    backwards,
+                    threads,
+                    slots.data(),
+                    (int32_t)slots.size(),
+                    floats(arena),
+                    reinterpret_cast<const uint8_t*>(cut),
+                    (int32_t)carried.size(),
+                    carried.data(),
+                    fresh.data()};
+    const Plan plan{stages_.data(), (int32_t)stages_.size(), instructions_.data()};
+    nb::gil_scoped_release free;
+    core_.run(plan, walk, room, each, rows);
+  }
+
+ private:
+  Instruction instruction(const Line& line) const {
+    const auto& [op, in, out, parts, activation, width, numbers] = line;
+    if (in.size() > INPUTS || out.size() > OUTPUTS || parts.size() > SEGMENTS ||
+        (op == PRODUCT && in.size() > ADDENDS) || numbers.size() > NUMBERS)
+      throw nb::value_error("an instruction with more operands than the machine has");
+    Instruction made{};
+    made.op = op;
+    made.inputs = (int32_t)in.size();
+    made.outputs = (int32_t)out.size();
+    made.segments = (int32_t)parts.size();
+    made.activation = activation;
+    made.width = width;
+    for (size_t i = 0; i < in.size(); ++i) made.in[i] = operand(in[i]);
+    for (size_t i = 0; i < out.size(); ++i) made.out[i] = operand(out[i]);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const auto& [a, k, number] = parts[i];
+      made.segment[i] = {operand(a), k, packs_.at(number).to};
+    }
+    for (size_t i = 0; i < numbers.size(); ++i) made.number[i] = numbers[i];
+    return made;
+  }
+
+  const Core& core_;
+  std::vector<std::tuple<int32_t, int64_t>> kinds_;
+  std::vector<Stage> stages_;
+  std::vector<Instruction> instructions_;
+  std::vector<Pack> packs_;
+  int64_t size_ = 0, tile_rows_ = 1, tile_columns_ = 16;
+};
+
+void outer(int64_t m, int64_t n, int64_t k, Address a, int64_t ra, Address b, int64_t rb, Address c,
+           int64_t rc, Address sums, int threads) {
+  float* room = scratch.of(core().outer_scratch(m) * threads);
+  nb::gil_scoped_release free;
+  core().outer(m, n, k, floats(a), ra, floats(b), rb, floats(c), rc, floats(sums), room, threads);
+}
+
+}  // namespace
+}  // namespace ostinato
+
+NB_MODULE(_core, m) {
+  using namespace ostinato;
+  m.attr("version") = OSTINATO_VERSION;
+  m.attr("openmp") =
+#ifdef _OPENMP
+      true;
+#else
+      false;
+#endif
+  m.def("isas", isas, "The instruction sets that were built and that this processor has, best first.");
+  m.def("isa", [] { return said(&core()); }, "The one in use.");
+  m.def("choose", choose, "Uses another one, for what is lowered from now on.");
+  m.def("operations", operations, "The names of the machine's operations, by number.");
+  m.def("outer", outer, "C [m, n] += A' B, and sums [n] += the rows of B, over k rows.");
+  nb::class_<Walker>(m, "Walker")
+      .def(nb::init<const std::vector<Floor>&, const std::vector<Packed>&,
+                    const std::vector<std::tuple<int32_t, int64_t>>&>())
+      .def_prop_ro("packed_size", &Walker::packed_size)
+      .def("pack", &Walker::pack)
+      .def("run", &Walker::run);
+}

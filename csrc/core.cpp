@@ -1,0 +1,206 @@
+// The machine that walks a program, compiled once for each instruction set.
+#include "core.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#include "outer.h"
+#include "product.h"
+#include "rows.h"
+
+#ifndef OSTINATO_CORE
+#define OSTINATO_CORE core_baseline
+#endif
+
+namespace ostinato {
+namespace {
+
+constexpr int MOST_SLOTS = 192;
+
+// One thread, which walks all steps of its blocks of rows.
+struct Worker {
+  const Plan& plan;
+  const Walk& walk;
+  float* scratch;
+  int64_t block;
+  int thread, threads;
+  float *at[MOST_SLOTS], *soon[MOST_SLOTS];  // where the rows of this step begin, and of the next
+
+  void go() {
+    for (int64_t i = 0; i < walk.steps; ++i) {
+      const int64_t s = walk.backwards ? walk.steps - 1 - i : i;
+      const int64_t next = walk.backwards ? (s ? s - 1 : 0) : (i + 1 < walk.steps ? s + 1 : s);
+      find(s, at);
+      find(next, soon);
+      const int64_t rows = walk.active ? walk.active[s] : walk.batch;
+      const uint8_t* cut = walk.cut;
+      if (cut) cut += walk.first ? walk.first[s] : s * walk.batch;
+      for (int64_t r = thread * block; r < rows; r += threads * block)
+        one_block(r, least(r + block, rows), cut);
+    }
+  }
+
+  void find(int64_t s, float** to) {
+    for (int i = 0; i < walk.slot_count; ++i) {
+      const Slot& slot = walk.slots[i];
+      switch (slot.kind) {
+        case Slot::EVEN: to[i] = slot.base + ((s + slot.shift) & slot.ring) * slot.step; break;
+        case Slot::PACKED: to[i] = slot.base + walk.first[s] * slot.row; break;
+        default: to[i] = scratch + slot.step;
+      }
+    }
+  }
+
+  void one_block(int64_t r0, int64_t r1, const uint8_t* cut) {
+    if (cut && !walk.backwards) begin_anew(r0, r1, cut);
+    for (int32_t i = 0; i < plan.stage_count; ++i) {
+      const Stage& stage = plan.stages[i];
+      const Tiles size = tiles(stage.width);
+      const int64_t columns = stage.whole ? stage.width : size.columns;
+      const int64_t parts = up(r1 - r0, size.rows);
+      for (int64_t j = 0; j < stage.width; j += columns)
+        for (int64_t p = 0; p < parts; ++p)
+          tile(stage, size, r0, r0 + (r1 - r0) * p / parts, r0 + (r1 - r0) * (p + 1) / parts, j,
+               least(columns, stage.width - j));
+    }
+    for (int32_t i = 0; i < walk.carries; ++i) hand_on(walk.carry[i], r0, r1);
+    if (cut && walk.backwards) cut_off(r0, r1, cut);
+  }
+
+  struct Place {
+    int64_t row[4], column;
+  };
+
+  float* point(float* const* from, const Operand& o, const Place& place) const {
+    const Slot& slot = walk.slots[o.slot];
+    return from[o.slot] + place.row[slot.kind] * slot.row + o.column + (o.fixed ? 0 : place.column);
+  }
+
+  void tile(const Stage& stage, const Tiles& size, int64_t r0, int64_t first, int64_t last, int64_t j,
+            int64_t width) {
+    const Place place{{first, first, first - r0, 0}, j};
+    const int64_t rows = last - first;
+    Ahead ahead;
+    for (int32_t i = 0; i < stage.prefetched; ++i) {
+      const Operand& o = stage.prefetch[i];
+      const bool later = o.fixed > 1;
+      const float* p = point(later ? soon : at, {o.slot, o.fixed & 1, o.column}, place);
+      const int64_t step = walk.slots[o.slot].row;
+      for (int64_t r = 0; r < rows && ahead.count + width / 16 < 512; ++r)
+        for (int64_t c = 0; c < width; c += 16) ahead.line[ahead.count++] = (const char*)(p + r * step + c);
+    }
+    const Instruction* instruction = plan.instructions + stage.first;
+    for (int32_t i = 0; i < stage.count; ++i, ++instruction) {
+      if (instruction->op == PRODUCT)
+        multiply(*instruction, size, place, rows, width, ahead);
+      else
+        apply(*instruction, place, rows, width);
+    }
+  }
+
+  void apply(const Instruction& in, const Place& place, int64_t rows, int64_t width) const {
+    Call call;
+    for (int32_t i = 0; i < in.inputs; ++i) {
+      call.in[i] = point(at, in.in[i], place);
+      call.ri[i] = walk.slots[in.in[i].slot].row;
+    }
+    for (int32_t i = 0; i < in.outputs; ++i) {
+      call.out[i] = point(at, in.out[i], place);
+      call.ro[i] = walk.slots[in.out[i].slot].row;
+    }
+    call.rows = rows;
+    call.width = in.width ? in.width : width;
+    call.number = in.number;
+    HANDLERS[in.op](call);
+  }
+
+  void multiply(const Instruction& in, const Tiles& size, const Place& place, int64_t rows,
+                int64_t width, Ahead& ahead) const {
+    Ending end;
+    end.adds = in.inputs;
+    end.activation = in.activation;
+    end.number = in.number[0];
+    const float* add[ADDENDS];
+    for (int32_t i = 0; i < in.inputs; ++i) {
+      add[i] = point(at, in.in[i], place);
+      end.ra[i] = walk.slots[in.in[i].slot].row;
+    }
+    float* out = point(at, in.out[0], place);
+    end.ro = walk.slots[in.out[0].slot].row;
+    Terms terms[SEGMENTS];
+    int64_t sum = 0;
+    for (int32_t i = 0; i < in.segments; ++i) {
+      const Segment& part = in.segment[i];
+      const Place whole{{place.row[0], place.row[1], place.row[2], place.row[3]}, 0};
+      terms[i] = {point(at, part.a, whole), walk.slots[part.a.slot].row, part.k,
+                  walk.packed + part.packed + place.column * part.k};
+      sum += part.k;
+    }
+    const int64_t panels = up(width, size.panel);
+    const int left = ahead.count - ahead.next;
+    const int each = left ? (int)up(left, (sum / 8 > 0 ? sum / 8 : 1) * panels) : 0;
+    const Sums run = kernel(rows, size.panel);
+    for (int64_t p = 0; p < panels; ++p) {
+      const int64_t c = p * size.panel;
+      for (int32_t i = 0; i < in.inputs; ++i) end.add[i] = add[i] + c;
+      end.out = out + c;
+      run(terms, in.segments, end, least(size.panel, width - c), ahead, each);
+      for (int32_t i = 0; i < in.segments; ++i) terms[i].b += terms[i].k * size.panel;
+    }
+  }
+
+  float* row_of(int32_t slot, int64_t r) const { return at[slot] + r * walk.slots[slot].row; }
+
+  void hand_on(const Carry& carry, int64_t r0, int64_t r1) const {
+    for (int64_t r = r0; r < r1; ++r)
+      std::memcpy(row_of(carry.given, r), row_of(carry.handed_on, r), carry.width * 4);
+  }
+
+  void begin_anew(int64_t r0, int64_t r1, const uint8_t* cut) const {
+    for (int64_t r = r0; r < r1; ++r)
+      if (cut[r])
+        for (int32_t i = 0; i < walk.carries; ++i) {
+          const Carry& carry = walk.carry[i];
+          std::memcpy(row_of(carry.given, r), walk.fresh[i] + r * carry.width, carry.width * 4);
+        }
+  }
+
+  void cut_off(int64_t r0, int64_t r1, const uint8_t* cut) const {
+    for (int64_t r = r0; r < r1; ++r)
+      if (cut[r])
+        for (int32_t i = 0; i < walk.carries; ++i) {
+          const Carry& carry = walk.carry[i];
+          float* gradient = row_of(carry.given, r);
+          float* fresh = walk.fresh[i] ? walk.fresh[i] + r * carry.width : nullptr;
+          for (int64_t j = 0; j < carry.width; ++j) {
+            if (fresh) fresh[j] += gradient[j];
+            gradient[j] = 0;
+          }
+        }
+  }
+};
+
+void run(const Plan& plan, const Walk& walk, float* scratch, int64_t scratch_each, int64_t block) {
+#ifdef _OPENMP
+#pragma omp parallel num_threads(walk.threads) if (walk.threads > 1)
+  {
+    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    Worker worker{plan, walk, scratch + thread * scratch_each, block, thread, threads, {}, {}};
+    worker.go();
+  }
+#else
+  Worker worker{plan, walk, scratch, block, 0, 1, {}, {}};
+  worker.go();
+#endif
+}
+
+}  // namespace
+
+extern const Core OSTINATO_CORE;
+#define OSTINATO_TEXT(NAME) #NAME
+#define OSTINATO_NAME(NAME) OSTINATO_TEXT(NAME)
+const Core OSTINATO_CORE = {OSTINATO_NAME(OSTINATO_CORE), LANES,   tiles, pack,
+                            run,                          product, outer, outer_scratch};
+
+}  // namespace ostinato

@@ -1,0 +1,112 @@
+// The native core: what it is given, and what it does. Nothing of Python or of torch is known here.
+#pragma once
+
+#include <cstdint>
+
+namespace ostinato {
+
+// Where an array or a piece of scratch lies. A row of step s is found at
+// base + ((s + shift) & ring)·step + r·row, or, where the rows of all steps lie packed,
+// at base + (first[s] + r)·row.
+struct Slot {
+  enum Kind : int32_t {
+    EVEN,    // an array, so many numbers from step to step
+    PACKED,  // an array, the active rows of one step after those of another
+    BLOCK,   // scratch of a block of rows
+    TILE,    // scratch of a tile
+  };
+  float* base;
+  int64_t row, step, shift, ring;
+  Kind kind;
+};
+
+struct Operand {
+  int32_t slot;
+  int32_t fixed;  // the same column whatever the tile's: a number a row
+  int64_t column;
+};
+
+struct Segment {  // a part of a sum of products: rows of A, and a packed weight
+  Operand a;
+  int64_t k;
+  int64_t packed;  // where its panels begin
+};
+
+constexpr int INPUTS = 5, OUTPUTS = 3, NUMBERS = 4, SEGMENTS = 8, ADDENDS = 3;
+
+struct Instruction {
+  int32_t op;  // of operations.h, or PRODUCT
+  int32_t inputs, outputs, segments;
+  int32_t activation;  // of a product: an operation of one input, or -1
+  int64_t width;       // of a row-wise operation
+  Operand in[INPUTS], out[OUTPUTS];
+  Segment segment[SEGMENTS];
+  float number[NUMBERS];
+};
+
+// Instructions done tile by tile; the next stage begins when all columns of a block of rows are done.
+struct Stage {
+  int64_t width;
+  int32_t first, count;
+  bool whole;  // one tile takes the whole row
+  int32_t prefetched;  // how many operands of `prefetch` it asks for ahead of time
+  Operand prefetch[24];
+};
+
+// A weight as products read it: element (k, n) of B lies at base[k·sk + n·sn].
+struct Pack {
+  int64_t k, n, to, width;  // `width`: of a panel
+};
+
+struct Carry {  // a state that is copied from the slot that a step writes to that which the next reads
+  int32_t given, handed_on;
+  int64_t width;
+};
+
+struct Walk {
+  int64_t batch, steps;
+  const int64_t* active;  // how many rows each step walks; null for all
+  const int64_t* first;   // where the packed rows of each step begin
+  bool backwards;
+  int threads;
+  const Slot* slots;
+  int32_t slot_count;
+  const float* packed;
+  // Rows that are given a fresh state (forwards), or hand no gradient on (backwards), by packed row.
+  const uint8_t* cut;
+  int32_t carries;
+  const Carry* carry;
+  float* const* fresh;  // of each carry; null where there is none
+};
+
+struct Plan {
+  const Stage* stages;
+  int32_t stage_count;
+  const Instruction* instructions;
+};
+
+// How a row of so many columns is cut up: panels of a packed weight, tiles of one or more panels.
+struct Tiles {
+  int64_t panel, columns, rows;
+};
+
+// What one instruction set has.
+struct Core {
+  const char* name;
+  int lanes;
+  Tiles (*tiles)(int64_t width);
+  void (*pack)(const Pack&, const float* base, int64_t sk, int64_t sn, float* arena);
+  void (*run)(const Plan&, const Walk&, float* scratch, int64_t scratch_each,
+              int64_t block_rows);
+  void (*product)(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const float* packed,
+                  const float* addend, float* c, int64_t rc, int threads);
+  void (*outer)(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const float* b,
+                int64_t rb, float* c, int64_t rc, float* sums, float* scratch, int threads);
+  int64_t (*outer_scratch)(int64_t m);
+};
+
+enum : int32_t { PRODUCT = -1 };
+
+extern const Core core_avx512, core_avx2, core_baseline;
+
+}  // namespace ostinato

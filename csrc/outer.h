@@ -1,0 +1,156 @@
+// Products over all rows of many steps: the gradient of a weight, and rows by a packed weight.
+#pragma once
+
+#include "product.h"
+
+namespace ostinato {
+namespace {
+
+// C [M, N] = A [M, K] packed B (+ one addend for all rows).
+void product(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const float* packed,
+             const float* addend, float* c, int64_t rc, int threads) {
+  const Tiles size = tiles(n);
+  const int64_t tasks = up(m, 96);
+  (void)threads;
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(threads) if (threads > 1 && tasks > 1) schedule(static)
+#endif
+  for (int64_t task = 0; task < tasks; ++task) {
+    const int64_t first = m * task / tasks, last = m * (task + 1) / tasks;
+    const int64_t parts = up(last - first, size.rows);
+    Ahead none;
+    for (int64_t j = 0; j < n; j += size.panel)
+      for (int64_t p = 0; p < parts; ++p) {
+        const int64_t r0 = first + (last - first) * p / parts;
+        const int64_t r1 = first + (last - first) * (p + 1) / parts;
+        const Terms terms{a + r0 * ra, ra, k, packed + j * k};
+        Ending end{c + r0 * rc + j, rc, {addend ? addend + j : nullptr}, {0}, addend ? 1 : 0, NOTHING, 0};
+        kernel(r1 - r0, size.panel)(&terms, 1, end, least(size.panel, n - j), none, 0);
+      }
+  }
+}
+
+constexpr int64_t SLICE = 256;  // rows of A and B whose panels stay in the second cache
+
+// A tile of C, added to: R columns of A, rows by rows, against a panel of B.
+template <int R, int V>
+void added(int64_t k, const float* a, const float* b, float* c, int64_t rc, int64_t width) {
+  Vec sum[R][V];
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) {
+      const int64_t n = width - v * LANES;
+      const float* at = c + r * rc + v * LANES;
+      sum[r][v] = n >= LANES ? load(at) : n > 0 ? load_part(at, (int)n) : Vec{};
+    }
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < k; ++i, a += R, b += V * LANES) {
+    Vec row[V];
+    for (int v = 0; v < V; ++v) row[v] = load(b + v * LANES);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < V; ++v) sum[r][v] += a[r] * row[v];
+  }
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) {
+      const int64_t n = width - v * LANES;
+      float* at = c + r * rc + v * LANES;
+      if (n >= LANES)
+        store(at, sum[r][v]);
+      else if (n > 0)
+        store_part(at, sum[r][v], (int)n);
+    }
+}
+
+typedef void (*Added)(int64_t, const float*, const float*, float*, int64_t, int64_t);
+
+template <int V>
+Added added_of(int64_t rows) {
+  switch (rows) {
+    case 1: return added<1, V>;
+    case 2: return added<2, V>;
+    case 3: return added<3, V>;
+    case 4: return added<4, V>;
+    case 5: return added<5, V>;
+    case 6: return added<6, V>;
+  }
+  if constexpr (LANES == 16 && V < 4) {
+    if (rows == 7) return added<7, V>;
+    if (rows == 8) return added<8, V>;
+  }
+  if constexpr (LANES == 16 && V < 3) {
+    if (rows == 9) return added<9, V>;
+    if (rows == 10) return added<10, V>;
+    if (rows == 11) return added<11, V>;
+    if (rows == 12) return added<12, V>;
+  }
+  return nullptr;
+}
+
+inline Added adding(int64_t rows, int64_t panel) {
+  switch (panel / LANES) {
+    case 1: return added_of<1>(rows);
+    case 2: return added_of<2>(rows);
+#if LANES == 16
+    case 3: return added_of<3>(rows);
+    case 4: return added_of<4>(rows);
+#endif
+  }
+  return nullptr;
+}
+
+// Some panels of C += A' B, with A [K, M] and B [K, N]; `sums` [N] += the rows of B.
+inline void panels_of_outer(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const float* b,
+                            int64_t rb, float* c, int64_t rc, float* sums, float* scratch, int64_t from,
+                            int64_t to) {
+  const Tiles size = tiles(n);
+  const int64_t parts = up(m, size.rows);
+  float *packed_a = scratch, *packed_b = scratch + SLICE * m;
+  for (int64_t k0 = 0; k0 < k; k0 += SLICE) {
+    const int64_t slice = least(SLICE, k - k0);
+    float* out = packed_a;
+    for (int64_t p = 0; p < parts; ++p) {
+      const int64_t m0 = m * p / parts, rows = m * (p + 1) / parts - m0;
+      for (int64_t i = 0; i < slice; ++i)
+        for (int64_t r = 0; r < rows; ++r) *out++ = a[(k0 + i) * ra + m0 + r];
+    }
+    for (int64_t j = from * size.panel; j < least(n, to * size.panel); j += size.panel) {
+      const int64_t width = least(size.panel, n - j);
+      pack({slice, width, 0, size.panel}, b + k0 * rb + j, rb, 1, packed_b);
+      if (sums)
+        for (int64_t v = 0; v * LANES < width; ++v) {
+          Vec all{};
+          for (int64_t i = 0; i < slice; ++i) all += load(packed_b + i * size.panel + v * LANES);
+          const int lanes = (int)least(LANES, width - v * LANES);
+          for (int l = 0; l < lanes; ++l) sums[j + v * LANES + l] += all[l];
+        }
+      const float* in = packed_a;
+      for (int64_t p = 0; p < parts; ++p) {
+        const int64_t m0 = m * p / parts, rows = m * (p + 1) / parts - m0;
+        adding(rows, size.panel)(slice, in, packed_b, c + m0 * rc + j, rc, width);
+        in += slice * rows;
+      }
+    }
+  }
+}
+
+// Room that each thread of `outer` needs.
+inline int64_t outer_scratch(int64_t m) { return SLICE * (m + 64) + 64; }
+
+void outer(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const float* b, int64_t rb,
+           float* c, int64_t rc, float* sums, float* scratch, int threads) {
+  const int64_t panels = up(n, tiles(n).panel);
+  (void)threads;
+#ifdef _OPENMP
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    const int64_t t = omp_get_thread_num(), all = omp_get_num_threads();
+    panels_of_outer(m, n, k, a, ra, b, rb, c, rc, sums, scratch + t * outer_scratch(m),
+                    panels * t / all, panels * (t + 1) / all);
+  }
+#else
+  panels_of_outer(m, n, k, a, ra, b, rb, c, rc, sums, scratch, 0, panels);
+#endif
+}
+
+}  // namespace
+}  // namespace ostinato

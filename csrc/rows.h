@@ -1,0 +1,183 @@
+// The handlers of operations on tiles: number by number, and those that need a whole row.
+#pragma once
+
+#include "core.h"
+#include "operations.h"
+#include "vec.h"
+
+namespace ostinato {
+namespace {
+
+struct Call {
+  const float* in[INPUTS];
+  int64_t ri[INPUTS];
+  float* out[OUTPUTS];
+  int64_t ro[OUTPUTS];
+  int64_t rows, width;
+  const float* number;
+};
+
+inline Vec gelu_inner(Vec a) { return 0.79788456080286536f * (a + 0.044715f * a * a * a); }
+
+inline Vec dsilu(Vec a) {
+  Vec s = sigmoid(a);
+  return s * (1.0f + a * (1.0f - s));
+}
+
+inline Vec dgelu(Vec a) {
+  Vec density = 0.39894228040143268f * exponential(-0.5f * a * a);
+  return 0.5f * (1.0f + error_function(a * 0.70710678118654752f)) + a * density;
+}
+
+inline Vec dgelu_tanh(Vec a) {
+  Vec t = hyperbolic_tangent(gelu_inner(a));
+  Vec inner = 0.79788456080286536f * (1.0f + 3 * 0.044715f * a * a);
+  return 0.5f * (1.0f + t) + 0.5f * a * (1.0f - t * t) * inner;
+}
+
+// A chain of numbers a lane: several vectors at once keep the processor from waiting for one.
+template <class F, int N, int V>
+inline void some(const F& f, const float* const* in, float* out, int64_t j) {
+  Vec a[V], b[V], c[V], d[V], result[V];
+  for (int v = 0; v < V; ++v) {
+    int64_t at = j + v * LANES;
+    a[v] = load(in[0] + at);
+    if (N > 1) b[v] = load(in[1] + at);
+    if (N > 2) c[v] = load(in[2] + at);
+    if (N > 3) d[v] = load(in[3] + at);
+  }
+  for (int v = 0; v < V; ++v) result[v] = f(a[v], b[v], c[v], d[v]);
+  for (int v = 0; v < V; ++v) store(out + j + v * LANES, result[v]);
+}
+
+template <class F, int N>
+void pointwise(const Call& call) {
+  const F f{call.number[0], call.number[1], call.number[2], call.number[3]};
+  const int64_t width = call.width;
+  for (int64_t r = 0; r < call.rows; ++r) {
+    const float* in[N];
+    for (int i = 0; i < N; ++i) in[i] = call.in[i] + r * call.ri[i];
+    float* out = call.out[0] + r * call.ro[0];
+    int64_t j = 0;
+    for (; j + 4 * LANES <= width; j += 4 * LANES) some<F, N, 4>(f, in, out, j);
+    for (; j + LANES <= width; j += LANES) some<F, N, 1>(f, in, out, j);
+    if (int rest = (int)(width - j); rest > 0) {
+      Vec part[4]{};
+      for (int i = 0; i < N; ++i) part[i] = load_part(in[i] + j, rest);
+      store_part(out + j, f(part[0], part[1], part[2], part[3]), rest);
+    }
+  }
+}
+
+#define OSTINATO_FUNCTION(NAME, N, EXPRESSION)               \
+  struct NAME##_of {                                         \
+    float p, q, r, s;                                        \
+    Vec operator()(Vec a, Vec b, Vec c, Vec d) const {       \
+      (void)b, (void)c, (void)d;                             \
+      return EXPRESSION;                                     \
+    }                                                        \
+  };
+OSTINATO_POINTWISE(OSTINATO_FUNCTION)
+#undef OSTINATO_FUNCTION
+
+// A row, vector by vector; beyond its end zeros are read, and `n` says how many lanes count.
+template <class F>
+inline void across(int64_t width, F f) {
+  int64_t j = 0;
+  for (; j + LANES <= width; j += LANES) f(j, LANES);
+  if (j < width) f(j, (int)(width - j));
+}
+
+inline Vec some_of(const float* p, int n) { return n == LANES ? load(p) : load_part(p, n); }
+inline void put_some(float* p, Vec a, int n) { n == LANES ? store(p, a) : store_part(p, a, n); }
+
+inline void sum(const Call& c) {
+  for (int64_t r = 0; r < c.rows; ++r) {
+    const float* a = c.in[0] + r * c.ri[0];
+    Vec all{};
+    across(c.width, [&](int64_t j, int n) { all += some_of(a + j, n); });
+    c.out[0][r * c.ro[0]] = total(all);
+  }
+}
+
+// (a − mean) · rstd, and both: a variance over n numbers, `number[0]` added to it.
+inline void standardise(const Call& c) {
+  const float each = 1.0f / (float)c.width;
+  for (int64_t r = 0; r < c.rows; ++r) {
+    const float* a = c.in[0] + r * c.ri[0];
+    float* out = c.out[0] + r * c.ro[0];
+    Vec all{}, squares{};
+    across(c.width, [&](int64_t j, int n) { all += some_of(a + j, n); });
+    const float mean = total(all) * each;
+    across(c.width, [&](int64_t j, int n) {
+      Vec off = some_of(a + j, n) - mean;
+      if (n < LANES)
+        for (int l = n; l < LANES; ++l) off[l] = 0;
+      squares += off * off;
+    });
+    const float rstd = 1.0f / std::sqrt(total(squares) * each + c.number[0]);
+    across(c.width, [&](int64_t j, int n) { put_some(out + j, (some_of(a + j, n) - mean) * rstd, n); });
+    c.out[1][r * c.ro[1]] = mean;
+    c.out[2][r * c.ro[2]] = rstd;
+  }
+}
+
+// rstd · (g − mean of g − x · mean of g·x), where x = (a − mean) · rstd.
+inline void dstandardise(const Call& c) {
+  const float each = 1.0f / (float)c.width;
+  for (int64_t r = 0; r < c.rows; ++r) {
+    const float *g = c.in[0] + r * c.ri[0], *a = c.in[1] + r * c.ri[1];
+    const float mean = c.in[2][r * c.ri[2]], rstd = c.in[3][r * c.ri[3]];
+    float* out = c.out[0] + r * c.ro[0];
+    Vec flat{}, tilted{};
+    across(c.width, [&](int64_t j, int n) {
+      Vec each_g = some_of(g + j, n);  // zero beyond the end
+      flat += each_g;
+      tilted += each_g * ((some_of(a + j, n) - mean) * rstd);
+    });
+    const float m = total(flat) * each, t = total(tilted) * each;
+    across(c.width, [&](int64_t j, int n) {
+      Vec x = (some_of(a + j, n) - mean) * rstd;
+      put_some(out + j, rstd * (some_of(g + j, n) - m - x * t), n);
+    });
+  }
+}
+
+inline void softmax(const Call& c) {
+  for (int64_t r = 0; r < c.rows; ++r) {
+    const float* a = c.in[0] + r * c.ri[0];
+    float* out = c.out[0] + r * c.ro[0];
+    float most = -INFINITY, all = 0;
+    for (int64_t j = 0; j < c.width; ++j)
+      if (a[j] > most || a[j] != a[j]) most = a[j];
+    across(c.width, [&](int64_t j, int n) { put_some(out + j, exponential(some_of(a + j, n) - most), n); });
+    for (int64_t j = 0; j < c.width; ++j) all += out[j];
+    across(c.width, [&](int64_t j, int n) { put_some(out + j, some_of(out + j, n) / all, n); });
+  }
+}
+
+inline void dsoftmax(const Call& c) {
+  for (int64_t r = 0; r < c.rows; ++r) {
+    const float *g = c.in[0] + r * c.ri[0], *y = c.in[1] + r * c.ri[1];
+    float* out = c.out[0] + r * c.ro[0];
+    Vec all{};
+    across(c.width, [&](int64_t j, int n) { all += some_of(g + j, n) * some_of(y + j, n); });
+    const float met = total(all);
+    across(c.width,
+           [&](int64_t j, int n) { put_some(out + j, some_of(y + j, n) * (some_of(g + j, n) - met), n); });
+  }
+}
+
+typedef void (*Handler)(const Call&);
+
+const Handler HANDLERS[] = {
+#define OSTINATO_HANDLER(NAME, N, EXPRESSION) pointwise<NAME##_of, N>,
+    OSTINATO_POINTWISE(OSTINATO_HANDLER)
+#undef OSTINATO_HANDLER
+#define OSTINATO_HANDLER(NAME, READS, WRITES) NAME,
+    OSTINATO_ROWWISE(OSTINATO_HANDLER)
+#undef OSTINATO_HANDLER
+};
+
+}  // namespace
+}  // namespace ostinato

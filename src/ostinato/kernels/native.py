@@ -1,0 +1,175 @@
+"""The native row: a step's program whose walk is run by the C++ core."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from weakref import WeakKeyDictionary
+
+from ostinato.cells import Cell
+from ostinato.kernels.core import core, why_missing
+from ostinato.kernels.instructions import known
+from ostinato.kernels.lowered import lower
+from ostinato.kernels.walker import Walker
+from ostinato.programs import operator
+from ostinato.programs.compiled import StepProgram, step_program
+from ostinato.programs.program import Op, Program, Value, in_order
+from ostinato.programs.source import Runnable, Source, as_function, with_own_results
+from ostinato.programs.split import Parts, live, split
+from ostinato.programs.tanh import tanh
+from ostinato.programs.trace import Unknown
+
+
+class NativeProgram(StepProgram):
+    """A step's program, as the native core runs it: all that goes with the walk is walked with it."""
+
+    gathers = False  # a factor more is less than an array of factors
+
+    def runnable(
+        self,
+        program: Program,
+        read: Iterable[Value],
+        keep: Sequence[Value] = (),
+        backwards: bool = False,
+    ) -> Runnable:
+        program = with_own_results(program, backwards)
+        module = core()
+        assert module is not None
+        operations = module.operations()
+        parts = walked_together(split(program), operations)
+        made = _NativeSource(program, parts, {*read}, keep, backwards, operations)
+        source = made.text()
+        function = as_function(source, tanh=tanh, walker=Walker(made.lowered))
+        return Runnable(source, function, scanned=False, first_by_step=False)
+
+
+_KNOWN: WeakKeyDictionary[StepProgram, NativeProgram | Unknown] = WeakKeyDictionary()
+
+
+def native_program(cell: Cell) -> NativeProgram:
+    """The program of a cell's step for the native core.
+
+    Raises Unknown for one that the core cannot run, Untraceable for a step that is no program.
+    """
+    steps = step_program(cell)
+    known = _KNOWN.get(steps)
+    if known is None:
+        known = _KNOWN[steps] = _tried(NativeProgram(steps.lowered))
+    if isinstance(known, Unknown):
+        raise known.with_traceback(None)
+    return known
+
+
+def _tried(program: NativeProgram) -> NativeProgram | Unknown:
+    """The program, if the core knows all of it, backwards too."""
+    try:
+        program.derived(True, (True,) * len(program.program.weights))
+    except Unknown as reason:
+        return reason
+    return program
+
+
+operator.MAKERS["native"] = native_program
+
+
+def why_not(cell: Cell) -> str | None:
+    """Why the core cannot run a cell's step; None if it can."""
+    missing = why_missing()
+    if missing is not None:
+        return missing
+    unknown = operator.why_not(cell, "native")
+    return None if unknown is None else f"the core does not know the step: {unknown}"
+
+
+operator.constant(why_not)
+
+
+def walked_together(parts: Parts, operations: Iterable[str]) -> Parts:
+    """Moves into the walk what the machine knows of what comes before it and after it.
+
+    Raises Unknown for a walk that the machine does not know.
+    """
+    operations = frozenset(operations)
+    if not parts.walked:
+        raise Unknown("nothing of the step is walked")
+    for op in parts.walk:
+        if not known(op, operations):
+            raise Unknown(
+                f"{op.kind} at {op.line or 'its backward pass'} is not an operation of the core"
+            )
+    stays = _needed_before(parts, operations)
+    before = [op for op in parts.before if op not in stays]
+    there = {v for op in (*stays, *before, *parts.walk) for v in op.outputs}
+    late = {each.given for each in parts.late}
+    after: list[Op] = []
+    missing = set(late)
+    for op in parts.after:
+        if known(op, operations) and op.output.rows and not missing.intersection(op.values):
+            after.append(op)
+            there.update(op.outputs)
+        else:
+            missing.update(op.outputs)
+    left = [op for op in parts.after if op not in after]
+    walk = in_order([*before, *parts.walk, *after])
+    return replace(parts, before=tuple(stays), walk=tuple(walk), after=tuple(left))
+
+
+def _needed_before(parts: Parts, operations: frozenset[str]) -> list[Op]:
+    """What torch has to do before the walk: what the machine does not know, and all that needs."""
+    needed = {each.handed_on for each in parts.early}
+    stays = []
+    for op in reversed(parts.before):
+        if not known(op, operations) or needed.intersection(op.outputs):
+            needed.update(op.values)
+            stays.append(op)
+    return stays[::-1]
+
+
+class _NativeSource(Source):
+    """As the program row's, with a call of the machine in the place of the walk."""
+
+    def __init__(
+        self,
+        program: Program,
+        parts: Parts,
+        read: set[Value],
+        keep: Sequence[Value],
+        backwards: bool,
+        operations: Sequence[str],
+    ) -> None:
+        super().__init__(program, parts, None, read, keep, backwards)
+        self.operations = operations
+
+    def _walk(self, walk: Sequence[Op], outside: set[Value]) -> None:
+        walked = self.parts.walked
+        remembered = [each for each in walked if {each.given, each.handed_on} & outside]
+        handed_on = {each.handed_on for each in walked}
+        made = {v for op in walk for v in op.outputs}
+        writes = sorted((outside & made) - {each.handed_on for each in remembered}, key=repr)
+        ops = live(walk, {*handed_on, *writes})
+        self.lowered = lower(ops, walked, writes, self.operations)
+        self._line(1, "# walk, by the native core")
+        self._histories(remembered)
+        for value in writes:
+            self._line(1, f"{value.name}_all = {self._room_of_all_steps(value)}")
+        names = [each.given.name for each in walked]
+        histories = [f"{each.given.name}_all" if each in remembered else "None" for each in walked]
+        given = [
+            [v.name for v in self.lowered.reads],
+            [v.name for v in self.lowered.vectors],
+            [v.name for v in self.lowered.matrices],
+            [f"{name}_start" for name in names],
+            [f"{name}_fresh" for name in names],
+            histories,
+            [f"{v.name}_all" for v in writes],
+        ]
+        ends = "".join(f"{name}_end, " for name in names)
+        lists = ", ".join(f"[{', '.join(each)}]" for each in given)
+        self._line(1, f"{ends}= walker(block, {lists})")
+        self._seen(remembered)
+        for value in writes:
+            number = " != 0" if self._mask(value) else ""
+            self._line(1, f"{value.name} = {value.name}_all{number}")
+
+    def _room_of_all_steps(self, value: Value) -> str:
+        if value in self.places:
+            return super()._room_of_all_steps(value)
+        return f"block.buffer(like{''.join(f', {size}' for size in value.shape)})"
