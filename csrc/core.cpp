@@ -171,11 +171,11 @@ struct Worker {
       if (cut[r])
         for (int32_t i = 0; i < walk.carries; ++i) {
           const Carry& carry = walk.carry[i];
-          float* gradient = row_of(carry.given, r);
+          float *gradient = row_of(carry.given, r), *remembered = row_of(carry.handed_on, r);
           float* fresh = walk.fresh[i] ? walk.fresh[i] + r * carry.width : nullptr;
           for (int64_t j = 0; j < carry.width; ++j) {
             if (fresh) fresh[j] += gradient[j];
-            gradient[j] = 0;
+            gradient[j] = remembered[j] = 0;
           }
         }
   }

@@ -71,8 +71,9 @@
   OP(sub_mul_dsigmoid, 4, a * (b - c) * (d * (1.0f - d)))                                   \
   OP(less_mul_dtanh, 3, a * (1.0f - b) * (1.0f - c * c))
 
-// What needs a whole row at once: reads, writes.
+// What looks at rows, not at numbers: reads, writes. All but `spread` need a whole row at once.
 #define OSTINATO_ROWWISE(OP) \
+  OP(spread, 1, 1)           \
   OP(sum, 1, 1)              \
   OP(standardise, 1, 3)      \
   OP(dstandardise, 4, 1)     \

@@ -91,6 +91,15 @@ inline void across(int64_t width, F f) {
 inline Vec some_of(const float* p, int n) { return n == LANES ? load(p) : load_part(p, n); }
 inline void put_some(float* p, Vec a, int n) { n == LANES ? store(p, a) : store_part(p, a, n); }
 
+// One number a row, in every column of a tile.
+inline void spread(const Call& c) {
+  for (int64_t r = 0; r < c.rows; ++r) {
+    const Vec a = splat(c.in[0][r * c.ri[0]]);
+    float* out = c.out[0] + r * c.ro[0];
+    across(c.width, [&](int64_t j, int n) { put_some(out + j, a, n); });
+  }
+}
+
 inline void sum(const Call& c) {
   for (int64_t r = 0; r < c.rows; ++r) {
     const float* a = c.in[0] + r * c.ri[0];
