@@ -114,8 +114,8 @@ class Walker {
  public:
   // `kinds`: of each slot, with the width of those that are scratch.
   Walker(const std::vector<Floor>& stages, const std::vector<Packed>& packs,
-         const std::vector<std::tuple<int32_t, int64_t>>& kinds)
-      : core_(core()), kinds_(kinds) {
+         const std::vector<std::tuple<int32_t, int64_t>>& kinds, bool turned)
+      : core_(core()), kinds_(kinds), turned_(turned) {
     if (kinds.size() > 192) throw nb::value_error("too many values for one walk");
     for (const auto& [k, n, width] : packs) {
       const int64_t panel = core_.tiles(width).panel;
@@ -125,7 +125,7 @@ class Walker {
     for (const auto& [width, whole, lines, ahead] : stages) {
       Stage stage{width, (int32_t)instructions_.size(), (int32_t)lines.size(), whole, 0, {}};
       for (const Place& p : ahead)
-        if (stage.prefetched < 24) stage.prefetch[stage.prefetched++] = operand(p);
+        if (stage.asked < MOST_AHEAD) stage.ahead[stage.asked++] = operand(p);
       stages_.push_back(stage);
       const Tiles size = core_.tiles(width);
       tile_rows_ = std::max(tile_rows_, size.rows);
@@ -203,7 +203,8 @@ class Walker {
                     (int32_t)carried.size(),
                     carried.data(),
                     fresh.data()};
-    const Plan plan{stages_.data(), (int32_t)stages_.size(), instructions_.data()};
+    const Plan plan{stages_.data(), (int32_t)stages_.size(), instructions_.data(),
+                    turned_};
     nb::gil_scoped_release free;
     core_.run(plan, walk, room, each, rows);
   }
@@ -236,6 +237,7 @@ class Walker {
   std::vector<Stage> stages_;
   std::vector<Instruction> instructions_;
   std::vector<Pack> packs_;
+  bool turned_;
   int64_t size_ = 0, tile_rows_ = 1, tile_columns_ = 16;
 };
 
@@ -265,7 +267,7 @@ NB_MODULE(_core, m) {
   m.def("outer", outer, "C [m, n] += A' B, and sums [n] += the rows of B, over k rows.");
   nb::class_<Walker>(m, "Walker")
       .def(nb::init<const std::vector<Floor>&, const std::vector<Packed>&,
-                    const std::vector<std::tuple<int32_t, int64_t>>&>())
+                    const std::vector<std::tuple<int32_t, int64_t>>&, bool>())
       .def_prop_ro("packed_size", &Walker::packed_size)
       .def("pack", &Walker::pack)
       .def("run", &Walker::run);

@@ -1,6 +1,8 @@
 // The machine that walks a program, compiled once for each instruction set.
 #include "core.h"
 
+#include <initializer_list>
+
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -25,23 +27,27 @@ struct Worker {
   float* scratch;
   int64_t block;
   int thread, threads;
-  float *at[MOST_SLOTS], *soon[MOST_SLOTS];  // where the rows of this step begin, and of the next
+  float *at[MOST_SLOTS], *was[MOST_SLOTS];  // where the rows of this step begin, and of the one before
 
   void go() {
+    const bool turned = plan.turned && !walk.carries;
     for (int64_t i = 0; i < walk.steps; ++i) {
       const int64_t s = walk.backwards ? walk.steps - 1 - i : i;
-      const int64_t next = walk.backwards ? (s ? s - 1 : 0) : (i + 1 < walk.steps ? s + 1 : s);
+      std::memcpy(was, at, sizeof(float*) * walk.slot_count);
       find(s, at);
-      find(next, soon);
       const int64_t rows = walk.active ? walk.active[s] : walk.batch;
       const uint8_t* cut = walk.cut;
       if (cut) cut += walk.first ? walk.first[s] : s * walk.batch;
       for (int64_t r = thread * block; r < rows; r += threads * block)
-        one_block(r, least(r + block, rows), cut);
+        one_block(r, least(r + block, rows), cut, turned ? plan.stage_count - 1 : plan.stage_count,
+                  turned && i > 0);
     }
+    if (turned)
+      for (int64_t r = thread * block; r < walk.batch; r += threads * block)
+        one_stage(plan.stages[plan.stage_count - 1], nullptr, r, least(r + block, walk.batch));
   }
 
-  void find(int64_t s, float** to) {
+  void find(int64_t s, float** to) const {
     for (int i = 0; i < walk.slot_count; ++i) {
       const Slot& slot = walk.slots[i];
       switch (slot.kind) {
@@ -52,20 +58,29 @@ struct Worker {
     }
   }
 
-  void one_block(int64_t r0, int64_t r1, const uint8_t* cut) {
+  void one_block(int64_t r0, int64_t r1, const uint8_t* cut, int32_t stages, bool put_off) {
     if (cut && !walk.backwards) begin_anew(r0, r1, cut);
-    for (int32_t i = 0; i < plan.stage_count; ++i) {
-      const Stage& stage = plan.stages[i];
-      const Tiles size = tiles(stage.width);
-      const int64_t columns = stage.whole ? stage.width : size.columns;
-      const int64_t parts = up(r1 - r0, size.rows);
-      for (int64_t j = 0; j < stage.width; j += columns)
-        for (int64_t p = 0; p < parts; ++p)
-          tile(stage, size, r0, r0 + (r1 - r0) * p / parts, r0 + (r1 - r0) * (p + 1) / parts, j,
-               least(columns, stage.width - j));
-    }
+    for (int32_t i = 0; i < stages; ++i)
+      one_stage(plan.stages[i], !i && put_off ? plan.stages + plan.stage_count - 1 : nullptr, r0, r1);
     for (int32_t i = 0; i < walk.carries; ++i) hand_on(walk.carry[i], r0, r1);
     if (cut && walk.backwards) cut_off(r0, r1, cut);
+  }
+
+  // `before`: a stage of the step before that was put off until now.
+  void one_stage(const Stage& stage, const Stage* before, int64_t r0, int64_t r1) {
+    const Tiles size = tiles(stage.width);
+    const int64_t columns = stage.whole ? stage.width : size.columns;
+    const int64_t parts = up(r1 - r0, size.rows);
+    for (int64_t j = 0; j < stage.width; j += columns)
+      for (int64_t p = 0; p < parts; ++p) {
+        const int64_t first = r0 + (r1 - r0) * p / parts, rows = r0 + (r1 - r0) * (p + 1) / parts - first;
+        const Place place{{first, first, first - r0, 0}, j};
+        const int64_t width = least(columns, stage.width - j);
+        Ahead ahead;
+        ask(stage, before, size, place, rows, width, ahead);
+        if (before) tile(*before, was, size, place, rows, width, ahead);
+        tile(stage, at, size, place, rows, width, ahead);
+      }
   }
 
   struct Place {
@@ -77,36 +92,47 @@ struct Worker {
     return from[o.slot] + place.row[slot.kind] * slot.row + o.column + (o.fixed ? 0 : place.column);
   }
 
-  void tile(const Stage& stage, const Tiles& size, int64_t r0, int64_t first, int64_t last, int64_t j,
-            int64_t width) {
-    const Place place{{first, first, first - r0, 0}, j};
-    const int64_t rows = last - first;
-    Ahead ahead;
-    for (int32_t i = 0; i < stage.prefetched; ++i) {
-      const Operand& o = stage.prefetch[i];
-      const bool later = o.fixed > 1;
-      const float* p = point(later ? soon : at, {o.slot, o.fixed & 1, o.column}, place);
-      const int64_t step = walk.slots[o.slot].row;
-      for (int64_t r = 0; r < rows && ahead.count + width / 16 < 512; ++r)
-        for (int64_t c = 0; c < width; c += 16) ahead.line[ahead.count++] = (const char*)(p + r * step + c);
+  // Which lines the tile will read and write, and how many to ask for at a time.
+  void ask(const Stage& stage, const Stage* before, const Tiles& size, const Place& place, int64_t rows,
+           int64_t width, Ahead& ahead) const {
+    int64_t times = 0;
+    for (const Stage* each : {before, &stage})
+      for (int32_t i = 0; each && i < each->count; ++i) {
+        const Instruction& in = plan.instructions[each->first + i];
+        if (in.op == PRODUCT)
+          for (int32_t k = 0; k < in.segments; ++k) times += in.segment[k].k / 8;
+      }
+    times *= up(width, size.panel);
+    if (!times) return;
+    for (int32_t i = 0; i < stage.asked; ++i) {
+      const float* p = point(at, stage.ahead[i], place);
+      const int64_t row = walk.slots[stage.ahead[i].slot].row;
+      for (int64_t r = 0; r < rows && ahead.count + 8 < Ahead::MOST; ++r)
+        for (int64_t c = 0; c < width; c += 16) ahead.line[ahead.count++] = (const char*)(p + r * row + c);
     }
+    ahead.each = (int)up(ahead.count, times);
+  }
+
+  void tile(const Stage& stage, float* const* from, const Tiles& size, const Place& place, int64_t rows,
+            int64_t width, Ahead& ahead) const {
     const Instruction* instruction = plan.instructions + stage.first;
     for (int32_t i = 0; i < stage.count; ++i, ++instruction) {
       if (instruction->op == PRODUCT)
-        multiply(*instruction, size, place, rows, width, ahead);
+        multiply(*instruction, from, size, place, rows, width, ahead);
       else
-        apply(*instruction, place, rows, width);
+        apply(*instruction, from, place, rows, width);
     }
   }
 
-  void apply(const Instruction& in, const Place& place, int64_t rows, int64_t width) const {
+  void apply(const Instruction& in, float* const* from, const Place& place, int64_t rows,
+             int64_t width) const {
     Call call;
     for (int32_t i = 0; i < in.inputs; ++i) {
-      call.in[i] = point(at, in.in[i], place);
+      call.in[i] = point(from, in.in[i], place);
       call.ri[i] = walk.slots[in.in[i].slot].row;
     }
     for (int32_t i = 0; i < in.outputs; ++i) {
-      call.out[i] = point(at, in.out[i], place);
+      call.out[i] = point(from, in.out[i], place);
       call.ro[i] = walk.slots[in.out[i].slot].row;
     }
     call.rows = rows;
@@ -115,37 +141,33 @@ struct Worker {
     HANDLERS[in.op](call);
   }
 
-  void multiply(const Instruction& in, const Tiles& size, const Place& place, int64_t rows,
-                int64_t width, Ahead& ahead) const {
+  void multiply(const Instruction& in, float* const* from, const Tiles& size, const Place& place,
+                int64_t rows, int64_t width, Ahead& ahead) const {
     Ending end;
     end.adds = in.inputs;
     end.activation = in.activation;
     end.number = in.number[0];
     const float* add[ADDENDS];
     for (int32_t i = 0; i < in.inputs; ++i) {
-      add[i] = point(at, in.in[i], place);
+      add[i] = point(from, in.in[i], place);
       end.ra[i] = walk.slots[in.in[i].slot].row;
     }
-    float* out = point(at, in.out[0], place);
+    float* out = point(from, in.out[0], place);
     end.ro = walk.slots[in.out[0].slot].row;
     Terms terms[SEGMENTS];
-    int64_t sum = 0;
     for (int32_t i = 0; i < in.segments; ++i) {
       const Segment& part = in.segment[i];
       const Place whole{{place.row[0], place.row[1], place.row[2], place.row[3]}, 0};
-      terms[i] = {point(at, part.a, whole), walk.slots[part.a.slot].row, part.k,
+      terms[i] = {point(from, part.a, whole), walk.slots[part.a.slot].row, part.k,
                   walk.packed + part.packed + place.column * part.k};
-      sum += part.k;
     }
     const int64_t panels = up(width, size.panel);
-    const int left = ahead.count - ahead.next;
-    const int each = left ? (int)up(left, (sum / 8 > 0 ? sum / 8 : 1) * panels) : 0;
     const Sums run = kernel(rows, size.panel);
     for (int64_t p = 0; p < panels; ++p) {
       const int64_t c = p * size.panel;
       for (int32_t i = 0; i < in.inputs; ++i) end.add[i] = add[i] + c;
       end.out = out + c;
-      run(terms, in.segments, end, least(size.panel, width - c), ahead, each);
+      run(terms, in.segments, end, least(size.panel, width - c), ahead);
       for (int32_t i = 0; i < in.segments; ++i) terms[i].b += terms[i].k * size.panel;
     }
   }

@@ -22,7 +22,7 @@ struct Slot {
 
 struct Operand {
   int32_t slot;
-  int32_t fixed;  // the same column whatever the tile's: a number a row
+  int32_t fixed;  // the same column whatever the tile's
   int64_t column;
 };
 
@@ -32,7 +32,7 @@ struct Segment {  // a part of a sum of products: rows of A, and a packed weight
   int64_t packed;  // where its panels begin
 };
 
-constexpr int INPUTS = 5, OUTPUTS = 3, NUMBERS = 4, SEGMENTS = 8, ADDENDS = 3;
+constexpr int INPUTS = 5, OUTPUTS = 3, NUMBERS = 4, SEGMENTS = 8, ADDENDS = 3, MOST_AHEAD = 24;
 
 struct Instruction {
   int32_t op;  // of operations.h, or PRODUCT
@@ -49,8 +49,8 @@ struct Stage {
   int64_t width;
   int32_t first, count;
   bool whole;  // one tile takes the whole row
-  int32_t prefetched;  // how many operands of `prefetch` it asks for ahead of time
-  Operand prefetch[24];
+  int32_t asked;  // how many arrays of `ahead` its products ask for while they sum
+  Operand ahead[MOST_AHEAD];
 };
 
 // A weight as products read it: element (k, n) of B lies at base[k·sk + n·sn].
@@ -79,10 +79,13 @@ struct Walk {
   float* const* fresh;  // of each carry; null where there is none
 };
 
+// Where `turned`, the last stage only makes what the first stage of the next step reads column by column:
+// it is put off until then, so that each tile is still in the first cache.
 struct Plan {
   const Stage* stages;
   int32_t stage_count;
   const Instruction* instructions;
+  bool turned;
 };
 
 // How a row of so many columns is cut up: panels of a packed weight, tiles of one or more panels.

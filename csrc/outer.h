@@ -25,7 +25,7 @@ void product(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const 
         const int64_t r1 = first + (last - first) * (p + 1) / parts;
         const Terms terms{a + r0 * ra, ra, k, packed + j * k};
         Ending end{c + r0 * rc + j, rc, {addend ? addend + j : nullptr}, {0}, addend ? 1 : 0, NOTHING, 0};
-        kernel(r1 - r0, size.panel)(&terms, 1, end, least(size.panel, n - j), none, 0);
+        kernel(r1 - r0, size.panel)(&terms, 1, end, least(size.panel, n - j), none);
       }
   }
 }

@@ -55,10 +55,11 @@ struct Terms {  // of one sum: rows of A, a panel of B
 };
 
 struct Ahead {  // lines of memory that are needed soon
-  const char* line[512];
-  int count = 0, next = 0;
-  void fetch(int n) {
-    for (; n > 0 && next < count; --n) __builtin_prefetch(line[next++], 1);
+  static constexpr int MOST = 768;
+  const char* line[MOST];
+  int count = 0, next = 0, each = 0;
+  void fetch() {
+    for (int n = each; n > 0 && next < count; --n) __builtin_prefetch(line[next++], 1);
   }
 };
 
@@ -83,7 +84,7 @@ inline Vec activated(Vec a, int activation) {
 }
 
 template <int R, int V>
-void sums(const Terms* terms, int count, const Ending& end, int64_t width, Ahead& ahead, int each) {
+void sums(const Terms* terms, int count, const Ending& end, int64_t width, Ahead& ahead) {
   Vec sum[R][V];
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v) sum[r][v] = Vec{};
@@ -104,7 +105,7 @@ void sums(const Terms* terms, int count, const Ending& end, int64_t width, Ahead
     int64_t k = 0;
     for (; k + 8 <= K; k += 8) {
       for (int i = 0; i < 8; ++i) multiply(k + i);
-      ahead.fetch(each);
+      ahead.fetch();
     }
     for (; k < K; ++k) multiply(k);
   }
@@ -125,7 +126,7 @@ void sums(const Terms* terms, int count, const Ending& end, int64_t width, Ahead
   }
 }
 
-typedef void (*Sums)(const Terms*, int, const Ending&, int64_t, Ahead&, int);
+typedef void (*Sums)(const Terms*, int, const Ending&, int64_t, Ahead&);
 
 template <int V>
 Sums sums_of(int64_t rows) {

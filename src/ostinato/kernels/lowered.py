@@ -58,6 +58,8 @@ class Lowered:
     lines: list[Any]
     packs: list[tuple[Value, bool, int, int, int, int, int]]
     """weight, turned, first row, rows, first column, columns, width of the stage"""
+    turned: bool
+    """whether the last stage is put off until the first one of the next step reads what it makes"""
 
     @property
     def matrices(self) -> list[Value]:
@@ -113,6 +115,7 @@ class _Lowering:
         code = fuse(self.code.list, self.homes)
         stages = self._stages(code)
         self._store(stages)
+        turned = self._turn(stages)
         lines = [self._stage(stage, stages) for stage in stages]
         if len(self.slots) > MOST_SLOTS:
             raise Unknown(
@@ -132,6 +135,7 @@ class _Lowering:
             self.carried,
             lines,
             self.packs,
+            turned,
         )
 
     # Where things lie.
@@ -244,7 +248,50 @@ class _Lowering:
 
     def _stage(self, stage: Stage, stages: Sequence[Stage]) -> tuple[Any, ...]:
         lines = [self._line(each, stage) for each in stage.instructions]
-        return stage.width, stage.whole, lines, []
+        return stage.width, stage.whole, lines, self._ahead(stage)
+
+    def _ahead(self, stage: Stage) -> list[tuple[int, int, int]]:
+        """What a tile reads and writes of arrays, to be asked for while products are summed."""
+        found: dict[tuple[int, int, int], None] = {}
+        for each in stage.instructions:
+            for operand in (*each.inputs, *each.outputs):
+                place = self._place(operand, each.width)
+                of_step = self.slots[place[0]].kind in ("array", "given", "handed on")
+                if of_step and not place[1]:
+                    found[place] = None
+        return list(found)
+
+    def _turn(self, stages: list[Stage]) -> bool:
+        """Puts a stage last that can be put off until the next step, if there is one."""
+        first = stages[0]
+        for stage in reversed(stages[1:]):
+            made = {self.homes[piece] for each in stage.instructions for piece in each.outputs}
+            handed_on = {self._slot("handed on", c.handed_on): c.given for c in self.carried}
+            alike = stage.width == first.width and not (stage.whole or first.whole)
+            here = {piece for each in stage.instructions for piece in each.outputs}
+            others = [each for other in stages if other is not stage for each in other.instructions]
+            read = any(operand in here for each in others for operand in each.operands)
+            columns = {(handed_on[slot], column) for slot, column in made if slot in handed_on}
+            scratch = any(self.slots[slot].kind in ("block", "tile") for slot, _ in made)
+            if alike and columns and not (read or scratch) and self._beside(first, columns):
+                stages.remove(stage)
+                stages.append(stage)
+                return True
+        return False
+
+    def _beside(self, stage: Stage, made: set[tuple[Value, int]]) -> bool:
+        """Whether a stage reads what is put off no further than its own columns."""
+        late = {value for value, _ in made}
+        for each in stage.instructions:
+            for terms in each.terms:
+                if isinstance(terms.a, Run) and terms.a.base in late:
+                    return False
+            for operand in each.inputs:
+                if isinstance(operand, Run) and operand.base in late:
+                    aligned = (operand.base, operand.start) in made and operand.length == stage.width
+                    if operand.spread or not aligned:
+                        return False
+        return True
 
     def _line(self, each: Instruction, stage: Stage) -> tuple[Any, ...]:
         inputs = [self._place(operand, each.width) for operand in each.inputs]

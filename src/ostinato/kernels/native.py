@@ -8,6 +8,8 @@ from ostinato.cells import Cell
 from ostinato.kernels.core import core, why_missing
 from ostinato.kernels.instructions import known
 from ostinato.kernels.lowered import lower
+from ostinato.kernels.outside import OUTSIDE
+from ostinato.kernels.rooms import room
 from ostinato.kernels.walker import Walker
 from ostinato.programs import operator
 from ostinato.programs.compiled import StepProgram, step_program
@@ -37,7 +39,7 @@ class NativeProgram(StepProgram):
         parts = walked_together(split(program), operations)
         made = _NativeSource(program, parts, {*read}, keep, backwards, operations)
         source = made.text()
-        function = as_function(source, tanh=tanh, walker=Walker(made.lowered))
+        function = as_function(source, tanh=tanh, room=room, walker=Walker(made.lowered), **OUTSIDE)
         return Runnable(source, function, scanned=False, first_by_step=False)
 
 
@@ -137,6 +139,7 @@ class _NativeSource(Source):
     ) -> None:
         super().__init__(program, parts, None, read, keep, backwards)
         self.operations = operations
+        self.memory = ", room"
 
     def _walk(self, walk: Sequence[Op], outside: set[Value]) -> None:
         walked = self.parts.walked
@@ -169,7 +172,27 @@ class _NativeSource(Source):
             number = " != 0" if self._mask(value) else ""
             self._line(1, f"{value.name} = {value.name}_all{number}")
 
+    def _part(self, ops: list[Op], wanted: set[Value]) -> None:
+        """The gradient of a weight and that of a bias beside it are summed in one pass."""
+        sums = {op.inputs[0]: op for op in ops if op.kind == "sum_rows" and _by_column(op)}
+        joined: dict[Op, Op] = {}
+        for op in ops:
+            if op.kind == "outer" and op.inputs[1] in sums:
+                beside = sums.pop(op.inputs[1])
+                outputs = (*op.outputs, *beside.outputs)
+                joined[op] = Op("outer_and_sum", op.inputs, outputs, {}, op.line)
+                joined[beside] = joined[op]
+        super()._part(list(dict.fromkeys(joined.get(op, op) for op in ops)), wanted)
+
     def _room_of_all_steps(self, value: Value) -> str:
         if value in self.places:
             return super()._room_of_all_steps(value)
-        return f"block.buffer(like{''.join(f', {size}' for size in value.shape)})"
+        return self._buffer(value)
+
+    def _buffer(self, value: Value) -> str:
+        return f"room((rows, {', '.join(map(str, value.shape))}))"
+
+
+def _by_column(op: Op) -> bool:
+    (value,) = op.values
+    return len(value.shape) == 1 and tuple(op.options["to"]) == value.shape

@@ -30,7 +30,7 @@ class Walker:
         module = core()
         assert module is not None
         sizes = [(rows, columns, width) for _, _, _, rows, _, columns, width in lowered.packs]
-        self.machine = module.Walker(lowered.lines, sizes, lowered.kinds)
+        self.machine = module.Walker(lowered.lines, sizes, lowered.kinds, lowered.turned)
         self.isa = module.isa()
         self._constants = [
             torch.full((slot.width + 64,), slot.number)

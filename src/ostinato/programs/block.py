@@ -1,6 +1,6 @@
 """A few time steps of all rows: how a part of a program that runs them finds its rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -67,9 +67,9 @@ class Block:
 
     # A carried value: its history has room for what the first step is given, beside what each hands on.
 
-    def history(self, start: Tensor) -> Tensor:
-        rows = self.rows + self.batch if self.even else self.rows
-        whole = start.new_empty(rows, *start.shape[1:])
+    def history(self, start: Tensor, empty: Callable[[Sequence[int]], Tensor] | None = None) -> Tensor:
+        shape = (self.rows + self.batch if self.even else self.rows, *start.shape[1:])
+        whole = start.new_empty(shape) if empty is None else empty(shape)
         if self.even:
             first = whole[self.rows :] if self.backwards else whole[: self.batch]
             first.copy_(start)

@@ -139,6 +139,8 @@ class Source:
         self.added_up = {op.output for op in program.ops if op.kind == "outer"}
         self.added_up &= {value for value in self.summed if uses(program)[value] == 1}
         self.first_by_step = False
+        self.memory = ""
+        """what says where the memory of a history comes from"""
 
     def text(self) -> str:
         program, parts = self.program, self.parts
@@ -244,8 +246,11 @@ class Source:
         whole = self.places[part][0]
         if whole not in self.roomy:
             self.roomy.add(whole)
-            sizes = "".join(f", {size}" for size in whole.shape)
-            self._line(1, f"{whole.name}_all = block.buffer(like{sizes})")
+            self._line(1, f"{whole.name}_all = {self._buffer(whole)}")
+
+    def _buffer(self, value: Value) -> str:
+        """Room for a value of all steps."""
+        return f"block.buffer(like{''.join(f', {size}' for size in value.shape)})"
 
     def _written_over(self, ops: list[Op], wanted: set[Value]) -> dict[Op, Value]:
         """Where a result may lie: in the place of a value that its operation is the last to read.
@@ -294,7 +299,7 @@ class Source:
     def _histories(self, carried: Iterable[Carried]) -> None:
         for each in carried:
             name = each.given.name
-            self._line(1, f"{name}_all = block.history({name}_start)")
+            self._line(1, f"{name}_all = block.history({name}_start{self.memory})")
 
     def _remembered(self, outside: set[Value]) -> list[Carried]:
         """What somebody reads after the walk, or what is no tensor of its own unless written to one."""
