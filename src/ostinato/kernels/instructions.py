@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from ostinato.kernels.pieces import Run, Views, within
+from ostinato.kernels.slices import MOST_SLICES, at_the_end, by_slices, count_of_slices
 from ostinato.programs.builder import VIEWS
 from ostinato.programs.operations import flat_at_its_limits
 from ostinato.programs.program import Input, Op, Value
@@ -104,21 +105,16 @@ def known(op: Op, operations: Iterable[str]) -> bool:
         return False
     if op.kind in ("softmax", "dsoftmax") and op.options["axis"] != len(op.output.shape) - 1:
         return False
-    if op.kind == "sum" and not _at_the_end(op):
-        return False
+    if op.kind == "sum" and not at_the_end(op):
+        return 0 < count_of_slices(op) <= MOST_SLICES
     return op.kind in VIEWS or machine_kind(op) in operations
-
-
-def _at_the_end(op: Op) -> bool:
-    rank = len(next(op.values).shape)
-    axes = op.options["axes"]
-    return tuple(axes) == tuple(range(rank - len(axes), rank))
 
 
 class Instructions:
     """The instructions for some operations in order, and where what is wanted of them is found."""
 
     def __init__(self, ops: Sequence[Op], wanted: Sequence[Value]) -> None:
+        ops = by_slices(ops)
         self.ops, self.wanted = ops, wanted
         self.views = Views(ops)
         self.made = {v for op in ops if op.kind not in VIEWS for v in op.outputs}
