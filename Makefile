@@ -29,16 +29,21 @@ bench: $(VENV)/.ready-dev  ## measure speed and memory: ten minutes
 accuracy: $(VENV)/.ready-dev  ## train every recipe at full length from three seeds: hours
 	$(BIN)/python benchmarks/accuracy.py
 
-clean:    ## remove .venv; runs stay
-	rm -rf $(VENV)
+clean:    ## remove .venv and what was built; runs stay
+	rm -rf $(VENV) build src/ostinato/_core.*
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
+BUILT_OF := pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*)
+SAY_CORE := $(BIN)/python -c "from ostinato.kernels import core; print(core.described())"
+
+$(VENV)/.ready: $(BUILT_OF) | $(VENV)/bin/python
 	$(PIP) -e .
+	@$(SAY_CORE)
 	touch $@
 
-$(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.ready-dev: $(BUILT_OF) | $(VENV)/bin/python
 	$(PIP) -e ".[dev]"
+	@$(SAY_CORE)
 	touch $(VENV)/.ready $@
