@@ -1,10 +1,12 @@
 """One call on one row, and everything that comes of it: what rows are compared by."""
 
+import copy
 from unittest import mock
 
 import torch
 
 from ostinato.drivers import Recurrent
+from ostinato.kernels import native
 from ostinato.programs import run as programs
 from tests.contract.tolerances import TOLERANCES
 
@@ -46,20 +48,42 @@ def everything(cell, row, x, state=None, *, reverse=False, recompute=None, **mar
 
 
 def rows_agree(cell, x, state=None, **options):
-    """The program row gives what the reference gives; returns that."""
+    """The program row gives what the reference gives, and the native row if it can; returns that."""
     expected = everything(cell, "reference", x, state, **options)
     same(everything(cell, "program", x, state, **options), expected)
+    if native.why_not(cell) is None:
+        same(everything(*in_float32(cell, "native", x, state), **options), expected, torch.float32)
     return expected
 
 
+def in_float32(cell, row, x, state=None):
+    """The arguments of `everything`, in the kind of number that the native row has."""
+    cell, x = copy.deepcopy(cell).float(), x.detach().float().requires_grad_(x.requires_grad)
+    if state is not None:
+        state = type(state)(
+            *(
+                each.detach().float().requires_grad_(each.requires_grad)
+                if each.is_floating_point()
+                else each
+                for each in state
+            )
+        )
+    return cell, row, x, state
+
+
 def same(got, expected, dtype=None):
+    """At the tolerance of a kind of number, that of what is expected if none is named."""
     assert got.keys() == expected.keys()
     for name, each in expected.items():
-        rtol, atol = TOLERANCES[dtype or each.dtype]
+        rtol, atol = TOLERANCES[dtype if dtype and each.is_floating_point() else each.dtype]
         # A sum of many terms is known to a part of the largest, not of itself.
         atol *= max(1.0, float(each.abs().max())) if each.numel() else 1.0
         torch.testing.assert_close(
-            got[name], each, rtol=rtol, atol=atol, msg=lambda m, name=name: f"{name}: {m}"
+            got[name].to(each.dtype),
+            each,
+            rtol=rtol,
+            atol=atol,
+            msg=lambda m, name=name: f"{name}: {m}",
         )
 
 
@@ -69,13 +93,17 @@ def randomise(cell, seed, scale=0.5, dtype=torch.float64):
     cell = cell.to(dtype)
     with torch.no_grad():
         for weight in cell.parameters():
-            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * scale)
+            weight.copy_(_normal(generator, weight.shape) * scale)
     return cell
 
 
 def draw(seed, *shape, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+    return _normal(torch.Generator().manual_seed(seed), shape).to(dtype)
+
+
+def _normal(generator, shape):
+    """Random numbers that float32 has too, so that each row is given the same ones."""
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).float().double()
 
 
 def some_state(cell, batch, seed, grad=True, dtype=torch.float64):

@@ -1,4 +1,4 @@
-"""The promises of every cell, with the row that "auto" takes; `test_rows.py` compares the rows."""
+"""The promises of every cell, on each row; `test_rows.py` compares the rows."""
 
 import copy
 import math
@@ -15,18 +15,22 @@ from ostinato.cells import CELLS, Cell
 from ostinato.cells.checks import named
 from ostinato.drivers import Recurrent
 from ostinato.wrappers import Drawing, Wrapped
-from tests.contract.agree import everything, floating, same
-from tests.contract.cells import CASES, every_cell
+from tests.contract.agree import floating, rows_agree
+from tests.contract.cells import CASES, ROWS, every_cell, every_cell_on_every_row, on
 
 I, H = 3, 4  # noqa: E741
-every_row = pytest.mark.parametrize("row", ["reference", "program"])
-EXACT = {"rtol": 1e-11, "atol": 1e-12}  # float64: equal but for the order of a sum
+EXACT = {
+    torch.float64: {"rtol": 1e-11, "atol": 1e-12},
+    torch.float32: {"rtol": 1e-4, "atol": 1e-5},
+    torch.int64: {"rtol": 0, "atol": 0},
+}
+"""Equal but for the order of a sum."""
 
 
 def layer_of(row, make, reverse=False, seed=0, sizes=(I, H)):
-    """A layer in float64 whose weights are all random, biases too."""
+    """A layer in the row's kind of number whose weights are all random, biases too."""
     torch.manual_seed(seed)
-    layer = Recurrent(make(*sizes), reverse=reverse, row=row).double()
+    layer = Recurrent(make(*sizes), reverse=reverse, row=row).to(ROWS[row])
     with torch.no_grad():
         for weight in layer.parameters():
             weight.copy_(torch.randn_like(weight) * 0.5)
@@ -35,7 +39,7 @@ def layer_of(row, make, reverse=False, seed=0, sizes=(I, H)):
 
 def some_input(layer, *axes):
     """Random, of the shape that the layer's cell reads: `some_input(layer, B, T)`."""
-    return torch.randn(*axes, *layer.cell.input_shape, dtype=torch.float64)
+    return torch.randn(*axes, *layer.cell.input_shape, dtype=ROWS[layer.row])
 
 
 def some_state(layer, batch):
@@ -51,7 +55,7 @@ def some_state(layer, batch):
 
 def close(got, expected):
     for a, b in zip(flat(got), flat(expected), strict=True):
-        torch.testing.assert_close(a, b, **EXACT)
+        torch.testing.assert_close(a, b, **EXACT[b.dtype])
 
 
 def flat(value):
@@ -64,8 +68,7 @@ def test_every_cell_of_the_library_is_held_to_the_contract():
     assert held >= set(CELLS.values()) | {each for each in wrapping if issubclass(each, Cell)}
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 def test_steps_make_the_sequence(row, make):
     layer = layer_of(row, make)
     x = some_input(layer, 2, 5)
@@ -77,8 +80,7 @@ def test_steps_make_the_sequence(row, make):
     close(whole, (torch.stack(outputs, 1), state))
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 @settings(deadline=None, max_examples=15)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(0, 2**31))
 def test_chunks_make_the_whole(row, make, sizes, seed):
@@ -92,8 +94,7 @@ def test_chunks_make_the_whole(row, make, sizes, seed):
     close(whole, (torch.cat(outputs, 1), state))
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 def test_a_row_does_not_depend_on_the_others(row, make):
     layer = layer_of(row, make)
     x = some_input(layer, 4, 6)
@@ -104,8 +105,7 @@ def test_a_row_does_not_depend_on_the_others(row, make):
     close((alone, alone_state), (outputs[1:2], type(state)(*(s[1:2] for s in state))))
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
 def test_lengths_end_a_row(row, make, reverse):
     layer = layer_of(row, make, reverse)
@@ -120,8 +120,7 @@ def test_lengths_end_a_row(row, make, reverse):
         close(type(state)(*(s[row : row + 1] for s in state)), alone_state)
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 @pytest.mark.parametrize("junk", [math.nan, math.inf, 1e30])
 def test_padding_changes_nothing(row, make, junk):
     layer = layer_of(row, make)
@@ -142,8 +141,7 @@ def test_padding_changes_nothing(row, make, junk):
         assert torch.equal(clean, dirty)
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
 @pytest.mark.parametrize("lengths", [None, [7, 4]], ids=["full", "ragged"])
 def test_resets_cut_a_row(row, make, reverse, lengths):
@@ -162,8 +160,7 @@ def test_resets_cut_a_row(row, make, reverse, lengths):
         close(type(state)(*(s[row : row + 1] for s in state)), last)
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 def test_no_gradient_crosses_a_reset(row, make):
     layer = layer_of(row, make)
     x = some_input(layer, 1, 6).requires_grad_()
@@ -175,8 +172,7 @@ def test_no_gradient_crosses_a_reset(row, make):
     assert gradient[:, 3:].any()
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 def test_a_reset_leaves_the_given_state_behind(row, make):
     layer = layer_of(row, make)
     x = some_input(layer, 1, 4)
@@ -184,8 +180,7 @@ def test_a_reset_leaves_the_given_state_behind(row, make):
     close(layer(x, some_state(layer, 1), resets=resets), layer(x))
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 def test_reverse_is_a_flip_within_the_length(row, make):
     forwards, backwards = layer_of(row, make), layer_of(row, make, reverse=True)
     x, lengths = some_input(forwards, 3, 5), torch.tensor([5, 3, 0])
@@ -223,8 +218,7 @@ def differentiable(row, make, reverse=False):
     return function, [each.clone().requires_grad_() for each in inputs]
 
 
-@every_cell
-@every_row
+@on(["reference", "program"])
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
 def test_gradients_are_numerically_right(row, make, reverse):
     function, inputs = differentiable(row, make, reverse)
@@ -254,31 +248,20 @@ def test_second_derivatives_of_a_program(name, reverse):
 @every_cell
 def test_a_learned_start(make):
     """A cell whose initial state is a weight: zeros at first; its gradient, through resets too."""
-    results = []
-    for row in ("reference", "program"):
-        cell = layer_of(row, make).cell.learn_initial_state()
-        start = {name: each for name, each in cell.named_parameters() if name.endswith("_0")}
-        for number, each in enumerate(start.values()):
-            assert not each.any()
-            torch.nn.init.constant_(each, 0.1 * number + 0.2)
-        resets = torch.tensor([[0, 0, 1, 0, 1, 0], [1, 0, 0, 0, 0, 0], [0] * 6], dtype=torch.bool)
-        x = torch.linspace(-1, 1, 18 * math.prod(cell.input_shape)).double()
-        results.append(
-            everything(
-                cell,
-                row,
-                x.view(3, 6, *cell.input_shape).requires_grad_(),
-                resets=resets,
-                lengths=torch.tensor([6, 4, 0]),
-            )
-        )
-    same(*results)
+    cell = layer_of("reference", make).cell.learn_initial_state()
+    start = {name: each for name, each in cell.named_parameters() if name.endswith("_0")}
+    for number, each in enumerate(start.values()):
+        assert not each.any()
+        torch.nn.init.constant_(each, 0.1 * number + 0.2)
+    resets = torch.tensor([[0, 0, 1, 0, 1, 0], [1, 0, 0, 0, 0, 0], [0] * 6], dtype=torch.bool)
+    x = torch.linspace(-1, 1, 18 * math.prod(cell.input_shape)).double()
+    x = x.view(3, 6, *cell.input_shape).requires_grad_()
+    got = rows_agree(cell, x, resets=resets, lengths=torch.tensor([6, 4, 0]))
     assert start
-    assert all(results[0][f"gradient of {name}"].any() for name in start)
+    assert all(got[f"gradient of {name}"].any() for name in start)
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 @pytest.mark.parametrize("shape", [(0, 4), (2, 0), (0, 0), (1, 1), (3, 7)])
 def test_any_batch_and_any_time(row, make, shape):
     layer = layer_of(row, make)
@@ -294,23 +277,21 @@ def test_any_batch_and_any_time(row, make, shape):
         close(state, layer.cell.initial_state(shape[0]))
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 def test_layout_in_memory_does_not_matter(row, make):
     layer = layer_of(row, make)
     x = some_input(layer, 2, 5)
     expected = layer(x)
     close(layer(x.transpose(0, 1).contiguous().transpose(0, 1)), expected)
     every_second = (slice(None), slice(None, None, 2), ..., slice(None, None, 2))
-    padded = torch.randn(2, 10, *x.shape[2:-1], 2 * x.shape[-1], dtype=torch.float64)
+    padded = torch.randn(2, 10, *x.shape[2:-1], 2 * x.shape[-1], dtype=x.dtype)
     padded[every_second] = x
     close(layer(padded[every_second]), expected)
     same = x[:1].expand(3, *x.shape[1:])
     close(layer(same)[0], layer(same.contiguous())[0])
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 def test_save_load_copy_and_seed(row, make):
     layer = layer_of(row, make)
     x = some_input(layer, 2, 3)
@@ -322,8 +303,7 @@ def test_save_load_copy_and_seed(row, make):
     assert not torch.equal(layer_of(row, make, seed=1)(x)[0], layer(x)[0])
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 def test_every_weight_matters(row, make):
     """No weight is declared and then forgotten in the step."""
     layer = layer_of(row, make)
@@ -334,8 +314,7 @@ def test_every_weight_matters(row, make):
     assert all(g.abs().max() > 1e-6 for g in grads)
 
 
-@every_cell
-@every_row
+@every_cell_on_every_row
 def test_wrong_shapes_are_told(row, make):
     layer = layer_of(row, make)
     x = some_input(layer, 2, 5)

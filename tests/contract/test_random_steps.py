@@ -10,8 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from ostinato.cells import Cell
+from ostinato.kernels import native
 from ostinato.programs.compiled import _KNOWN
-from tests.contract.agree import draw, everything, randomise, same, small_blocks, some_state
+from tests.contract.agree import draw, everything, in_float32, randomise, same, small_blocks, some_state
+from tests.contract.tolerances import TOLERANCES
 
 W = 4
 """Every value of a random step is as wide, but for what some instructions make on their way."""
@@ -210,6 +212,19 @@ def check(recipe, seed, **options):
     assume(all(torch.isfinite(e).all() and (e.abs() < 1e4).all() for e in expected.values()))
     _KNOWN.clear()
     same(everything(cell, "program", x, state, **options), expected)
+    if native.why_not(cell) is None:
+        check_native(cell, x, state, expected, **options)
+
+
+def check_native(cell, x, state, expected, **options):
+    """In float32, wherever the plain loop in float32 says that so many digits tell something."""
+    plain, got = (
+        everything(*in_float32(cell, row, x, state), **options) for row in ("reference", "native")
+    )
+    for name, each in expected.items():
+        close = {"rtol": TOLERANCES[torch.float32][0] / 4, "atol": TOLERANCES[torch.float32][1] / 4}
+        assume(torch.allclose(plain[name].to(each.dtype), each, **close))
+    same(got, expected, torch.float32)
 
 
 CALLS = st.fixed_dictionaries(

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.drivers import Recurrent
+from ostinato.errors import RowError
+from ostinato.kernels import choose_row, native
 from tests.contract.agree import (
     draw,
     everything,
@@ -20,17 +23,39 @@ from tests.contract.agree import (
     some_state,
     waves,
 )
-from tests.contract.cells import CASES, every_cell
+from tests.contract.cells import (
+    CASES,
+    NOT_NATIVE,
+    ROWS,
+    every_cell,
+    every_cell_on_every_row,
+    on,
+)
+from tests.contract.test_contract import close
 
 I, H = 3, 4  # noqa: E741
 
 
-@every_cell
-def test_every_cell_has_a_program(make):
-    """A cell that falls back to the reference is slow, and nobody would see it."""
+@every_cell_on_every_row
+def test_every_cell_runs(row, make):
+    """A cell that falls back to another row is slow, and nobody would see it."""
     cell = make(I, H)
     x = torch.randn(2, 3, *cell.input_shape)
-    Recurrent(cell, row="program")(x)
+    Recurrent(cell, row=row)(x)
+
+
+@pytest.mark.parametrize(("name", "operation"), NOT_NATIVE.items())
+def test_what_the_core_cannot_run_is_refused_or_runs_as_a_program(name, operation):
+    cell = CASES[name](I, H)
+    x = torch.randn(2, 3, *cell.input_shape)
+    why = (
+        rf"the core does not know the step: {operation} at \w+\.py:\d+ is not an operation of the core"
+    )
+    with pytest.raises(RowError, match=f'row "native" cannot run this call: {why}'):
+        Recurrent(cell, row="native")(x)
+    row, reasons = choose_row(cell, x)
+    assert row.name == "program"
+    assert re.fullmatch(why, reasons["native"])
 
 
 @pytest.mark.parametrize("sizes", [(1, 3), (1, 1)])
@@ -95,13 +120,15 @@ RAGGED = {"lengths": torch.tensor([6, 0, 9, 3]), "resets": draw(3, 4, 9) > 0.6}
 @every_cell
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_rows_agree_in_every_kind_of_number(make, dtype):
-    """Both rows against the reference in float64, from the same numbers."""
+    """Each row against the reference in float64, from the same numbers."""
     for marks in ({}, RAGGED):
         cell = randomise(make(I, H), 2, dtype=dtype)
         x = draw(1, 4, 9, *cell.input_shape, dtype=dtype).requires_grad_()
         state = some_state(cell, 4, 5, dtype=dtype)
-        got = {row: everything(cell, row, x, state, **marks) for row in ("program", "reference")}
-        assert all(each.dtype == dtype for each in floating(got["program"].values()))
+        rows = ["program", "reference"]
+        rows += ["native"] if dtype == torch.float32 and native.why_not(cell) is None else []
+        got = {row: everything(cell, row, x, state, **marks) for row in rows}
+        assert all(each.dtype == dtype for row in rows for each in floating(got[row].values()))
         exact = everything(
             cell.double(),
             "reference",
@@ -156,37 +183,36 @@ def test_frozen_weights_and_whatever_wants_a_gradient(make, reverse):
         )
 
 
-@every_cell
-def test_without_gradients_the_same_comes_out(make):
-    layer = Recurrent(randomise(make(I, H), 7), row="program")
-    x = draw(1, 4, 9, *layer.cell.input_shape)
+@on(["program", "native"])
+def test_without_gradients_the_same_comes_out(row, make):
+    layer = Recurrent(randomise(make(I, H), 7, dtype=ROWS[row]), row=row)
+    x = draw(1, 4, 9, *layer.cell.input_shape, dtype=ROWS[row])
     outputs, state = layer(x, **RAGGED)
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
             again, last = layer(x, **RAGGED)
         for a, b in zip((again, *last), (outputs, *state), strict=True):
             assert not a.requires_grad
-            torch.testing.assert_close(a, b.detach(), rtol=1e-12, atol=1e-13)
+            close(a, b.detach())
 
 
-@every_cell
-@pytest.mark.parametrize("row", ["reference", "program"])
-def test_weights_are_never_stale(make, row):
+@every_cell_on_every_row
+def test_weights_are_never_stale(row, make):
     """A call after a change in place is a call with the new weights."""
-    layer = Recurrent(randomise(make(I, H), 1), row=row)
-    x = draw(1, 2, 5, *layer.cell.input_shape)
+    layer = Recurrent(randomise(make(I, H), 1, dtype=ROWS[row]), row=row)
+    x = draw(1, 2, 5, *layer.cell.input_shape, dtype=ROWS[row])
     layer(x)
-    randomise(layer.cell, 2)
-    fresh = Recurrent(randomise(make(I, H), 2), row="reference")
-    torch.testing.assert_close(layer(x)[0], fresh(x)[0], rtol=1e-11, atol=1e-12)
+    randomise(layer.cell, 2, dtype=ROWS[row])
+    fresh = Recurrent(randomise(make(I, H), 2, dtype=ROWS[row]), row="reference")
+    close(layer(x)[0], fresh(x)[0])
 
 
-@every_cell
+@on(["program", "native"])
 @pytest.mark.parametrize("recompute", [None, 2])
-def test_weights_changed_before_the_backward_pass_are_told(make, recompute):
+def test_weights_changed_before_the_backward_pass_are_told(row, make, recompute):
     """Torch's own complaint, as for any operation; never a gradient of other weights in silence."""
-    layer = Recurrent(randomise(make(I, H), 1), row="program", recompute=recompute)
-    x = draw(1, 2, 5, *layer.cell.input_shape).requires_grad_()
+    layer = Recurrent(randomise(make(I, H), 1, dtype=ROWS[row]), row=row, recompute=recompute)
+    x = draw(1, 2, 5, *layer.cell.input_shape, dtype=ROWS[row]).requires_grad_()
     outputs, _ = layer(x)
     with torch.no_grad():
         for weight in layer.parameters():
@@ -195,14 +221,14 @@ def test_weights_changed_before_the_backward_pass_are_told(make, recompute):
         outputs.sum().backward()
 
 
-@every_cell
+@on(["program", "native"])
 @pytest.mark.parametrize("recompute", [None, 2])
-def test_a_state_changed_after_the_call_changes_no_gradient(make, recompute):
+def test_a_state_changed_after_the_call_changes_no_gradient(row, make, recompute):
     """What a layer returns is the caller's: no value of the backward pass lies in it."""
     expected = None
     for spoil in (False, True):
-        layer = Recurrent(randomise(make(I, H), 1), row="program", recompute=recompute)
-        x = draw(1, 2, 5, *layer.cell.input_shape).requires_grad_()
+        layer = Recurrent(randomise(make(I, H), 1, dtype=ROWS[row]), row=row, recompute=recompute)
+        x = draw(1, 2, 5, *layer.cell.input_shape, dtype=ROWS[row]).requires_grad_()
         outputs, state = layer(x)
         loss = (outputs * waves(outputs)).sum()
         if spoil:
@@ -219,11 +245,12 @@ def test_a_state_changed_after_the_call_changes_no_gradient(make, recompute):
 def test_second_derivatives_of_a_reversed_layer_whose_rows_end_together():
     """Its blocks are turned round, and so is what autograd makes of them."""
     found = []
-    for row in ("reference", "program"):
-        layer = Recurrent(randomise(CASES["gru"](I, H), 1), reverse=True, row=row)
-        x = draw(2, 3, 5, I).requires_grad_()
+    for row in ROWS:
+        layer = Recurrent(randomise(CASES["gru"](I, H), 1, dtype=ROWS[row]), reverse=True, row=row)
+        x = draw(2, 3, 5, I, dtype=ROWS[row]).requires_grad_()
         outputs = layer(x)[0]
         (first,) = torch.autograd.grad((outputs * waves(outputs)).sum(), x, create_graph=True)
         found.append(torch.autograd.grad((first * waves(first)).sum(), [x, *layer.parameters()]))
-    for a, b in zip(*found, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+    expected, *others = found
+    for got in others:
+        close(got, [each.to(got[0].dtype) for each in expected])

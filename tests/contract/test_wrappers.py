@@ -22,7 +22,8 @@ from ostinato.wrappers import (
     WeightDrop,
     Zoneout,
 )
-from tests.contract.agree import floating
+from tests.contract.agree import draw, floating, randomise, same
+from tests.contract.cells import ROWS, every_row
 from tests.contract.test_contract import close, flat
 
 B, T, I = 4, 7, 3  # noqa: E741
@@ -71,21 +72,16 @@ AHEAD = ["stack", "stack-of-scans", "stack-of-stacks", "gates-around-a-stack", "
 """Those that a chunk can follow: they read from the start, and what they draw is in the state."""
 
 every_wrapper = pytest.mark.parametrize("name", WRAPPED)
-every_row = pytest.mark.parametrize("row", ["reference", "program"])
 
 
 def layer_of(name, row):
-    """In float64, all weights random, the same ones on each row."""
+    """In the row's kind of number, all weights random, the same ones on each row."""
     torch.manual_seed(0)
-    layer = WRAPPED[name](row).double()
-    with torch.no_grad():
-        for weight in layer.parameters():
-            weight.copy_(torch.randn_like(weight) * 0.5)
-    return layer
+    return randomise(WRAPPED[name](row), 0, dtype=ROWS[row])
 
 
-def some_input(*axes):
-    return torch.randn(*axes, I, dtype=torch.float64)
+def some_input(row, *axes):
+    return torch.randn(*axes, I, dtype=ROWS[row])
 
 
 def rows_of(state, rows):
@@ -105,21 +101,24 @@ def test_every_wrapper_of_the_library_is_held_to_the_contract():
 
 @every_wrapper
 def test_rows_agree(name):
-    x, lengths = some_input(B, T).requires_grad_(), torch.tensor([7, 0, 3, 5])
+    given, lengths = draw(1, B, T, I), torch.tensor([7, 0, 3, 5])
     resets = torch.rand(B, T) < 0.3
     results = []
-    for row in ("reference", "program"):
-        layer = layer_of(name, row)
+    for row, dtype in ROWS.items():
+        layer, x = layer_of(name, row), given.to(dtype).requires_grad_()
         outputs, state = layer(x, lengths=lengths, resets=resets)
         loss = outputs.sin().sum() + sum(each.cos().sum() for each in floating(flat(state)))
-        results.append([outputs, *flat(state), *torch.autograd.grad(loss, [x, *layer.parameters()])])
-    close(*results)
+        grads = torch.autograd.grad(loss, [x, *layer.parameters()])
+        results.append({str(n): e.detach() for n, e in enumerate([outputs, *flat(state), *grads])})
+    expected, program, native = results
+    same(program, expected)
+    same(native, expected, torch.float32)
 
 
 @every_row
 @pytest.mark.parametrize("name", AHEAD)
 def test_chunks_make_the_whole(name, row):
-    layer, x = layer_of(name, row), some_input(B, T)
+    layer, x = layer_of(name, row), some_input(row, B, T)
     whole, state, outputs = layer(x), None, []
     for chunk in x.split([2, 1, 4], 1):
         output, state = layer(chunk, state)
@@ -130,7 +129,7 @@ def test_chunks_make_the_whole(name, row):
 @every_row
 @every_wrapper
 def test_a_row_does_not_depend_on_the_others(name, row):
-    layer, x = layer_of(name, row), some_input(B, T)
+    layer, x = layer_of(name, row), some_input(row, B, T)
     outputs, state = layer(x)
     order = torch.tensor([2, 0, 3, 1])
     close(layer(x[order]), (outputs[order], rows_of(state, order)))
@@ -139,7 +138,7 @@ def test_a_row_does_not_depend_on_the_others(name, row):
 @every_row
 @every_wrapper
 def test_lengths_end_a_row(name, row):
-    layer, x, lengths = layer_of(name, row), some_input(B, T), torch.tensor([7, 0, 3, 5])
+    layer, x, lengths = layer_of(name, row), some_input(row, B, T), torch.tensor([7, 0, 3, 5])
     outputs, state = layer(x, lengths=lengths)
     for number, length in enumerate(lengths.tolist()):
         own = slice(number, number + 1)
@@ -152,7 +151,7 @@ def test_lengths_end_a_row(name, row):
 @every_wrapper
 def test_padding_changes_nothing(name, row):
     layer, lengths = layer_of(name, row), torch.tensor([7, 0, 3, 5])
-    padding, x = torch.arange(T) >= lengths[:, None], some_input(B, T)
+    padding, x = torch.arange(T) >= lengths[:, None], some_input(row, B, T)
     results = []
     for filling in (0.0, math.nan):
         filled = x.masked_fill(padding[:, :, None], filling).requires_grad_()
@@ -169,7 +168,7 @@ def test_padding_changes_nothing(name, row):
 @every_row
 @pytest.mark.parametrize("name", [name for name in WRAPPED if name != "stack-thinned"])
 def test_resets_cut_a_row(name, row):
-    layer, x = layer_of(name, row), some_input(1, T)
+    layer, x = layer_of(name, row), some_input(row, 1, T)
     resets = torch.zeros(1, T, dtype=torch.bool)
     resets[0, [2, 5]] = True
     parts = [layer(x[:, a:b])[0] for a, b in pairwise([0, 2, 5, T])]
@@ -180,7 +179,7 @@ def test_resets_cut_a_row(name, row):
 @every_wrapper
 @pytest.mark.parametrize("shape", [(0, 4), (2, 0), (1, 1)])
 def test_any_batch_and_any_time(name, row, shape):
-    layer, x = layer_of(name, row), some_input(*shape).requires_grad_()
+    layer, x = layer_of(name, row), some_input(row, *shape).requires_grad_()
     outputs, state = layer(x)
     assert outputs.shape == (*shape, layer.output_size)
     assert all(each.shape[0] == shape[0] for each in flat(state))
@@ -188,8 +187,8 @@ def test_any_batch_and_any_time(name, row, shape):
         outputs.sum().backward()
 
 
-@every_row
 @every_wrapper
+@pytest.mark.parametrize("row", ["reference", "program"])
 def test_gradients_are_numerically_right(name, row):
     layer, lengths = layer_of(name, row), torch.tensor([3, 2])
     resets = torch.tensor([[False, True, False], [False, False, False]])
@@ -198,14 +197,14 @@ def test_gradients_are_numerically_right(name, row):
         outputs, state = layer(x, lengths=lengths, resets=resets)
         return (outputs, *floating(flat(state)))
 
-    assert torch.autograd.gradcheck(function, some_input(2, 3).requires_grad_())
+    assert torch.autograd.gradcheck(function, some_input(row, 2, 3).requires_grad_())
 
 
 @every_row
 @every_wrapper
 def test_save_load_and_copy(name, row):
-    layer, x = layer_of(name, row), some_input(2, 3)
-    other = WRAPPED[name](row).double()
+    layer, x = layer_of(name, row), some_input(row, 2, 3)
+    other = WRAPPED[name](row).to(ROWS[row])
     other.load_state_dict(layer.state_dict())
-    for same in (other, copy.deepcopy(layer)):
-        assert torch.equal(same(x)[0], layer(x)[0])
+    for twin in (other, copy.deepcopy(layer)):
+        assert torch.equal(twin(x)[0], layer(x)[0])
