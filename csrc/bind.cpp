@@ -253,6 +253,7 @@ void outer(int64_t m, int64_t n, int64_t k, Address a, int64_t ra, Address b, in
 
 NB_MODULE(_core, m) {
   using namespace ostinato;
+  nb::set_leak_warnings(false);  // walks are kept for whoever comes again, to the end of the process
   m.attr("version") = OSTINATO_VERSION;
   m.attr("openmp") =
 #ifdef _OPENMP
