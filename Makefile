@@ -23,7 +23,7 @@ check: $(VENV)/.ready-dev  ## format, lint, types
 test: $(VENV)/.ready-dev  ## the whole test suite
 	$(BIN)/python -m pytest -n auto
 
-bench: $(VENV)/.ready-dev  ## measure speed and memory: ten minutes
+bench: $(VENV)/.ready-bench  ## measure speed and memory, beside other libraries too: most of an hour
 	$(BIN)/python benchmarks/speed.py
 
 accuracy: $(VENV)/.ready-dev  ## train every recipe at full length from three seeds: hours
@@ -47,3 +47,7 @@ $(VENV)/.ready-dev: $(BUILT_OF) | $(VENV)/bin/python
 	$(PIP) -e ".[dev]"
 	@$(SAY_CORE)
 	touch $(VENV)/.ready $@
+
+$(VENV)/.ready-bench: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e ".[dev,bench]"
+	touch $(VENV)/.ready $(VENV)/.ready-dev $@

@@ -4,19 +4,31 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import ostinato
 from ostinato.files import write_atomically
+from ostinato.training import run
 
 RECORDS = Path(__file__).with_name("records")
 
 
-def todays(kind: str) -> Path:
+def todays(kind: str, folder: Path | None = None) -> Path:
     """The file of today's record of a kind."""
-    return RECORDS / f"{datetime.now(UTC).date().isoformat()}-{kind}.json"
+    return (folder or RECORDS) / f"{datetime.now(UTC).date().isoformat()}-{kind}.json"
+
+
+def versions() -> dict[str, str]:
+    """Of what the figures depend on, other libraries that were measured included."""
+    others = {}
+    for name in ("torchrecurrent", "jax", "onnxruntime"):
+        with suppress(PackageNotFoundError):
+            others[name] = version(name)
+    return {**run.versions(), **others}
 
 
 def write(

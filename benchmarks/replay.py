@@ -17,9 +17,9 @@ import torch
 import typer
 from torch import Tensor
 
+from harness import by_turns, compared
 from ostinato.training.run import machine, versions
 from record import commit, todays, write
-from speed import by_turns, compared
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 from recurrent_policy import Policy, Rollout, by_steps

@@ -1,142 +1,132 @@
-"""The benchmark runs, its loops are the cells, and what it claims holds where noise cannot hide it."""
+"""The command: which cases, what is compared, recorded and printed, and how it ends."""
 
 import json
 
 import pytest
-import torch
+import typer
 from typer.testing import CliRunner
 
-import loops
 import speed
-from ostinato.cells import GRU, LSTM, QRNN, SRU, MinGRU
-from ostinato.drivers import Recurrent
-from ostinato.wrappers import Bidirectional, Stack
+import tables
+from cases import CASES
+from harness import Claim, Disagreement, Entrant, NotThere, Race
+from ostinato.cells import GRU
+from sides import ours
+from work import Sizes
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def run(*given):
+    app = typer.Typer()
+    app.command()(speed.main)
+    return CliRunner().invoke(app, list(given))
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda i: LSTM(i, 5),
-        lambda i: LSTM(i, 5, forget_bias=0.0),
-        lambda i: GRU(i, 5),
-        lambda i: GRU(i, 5, reset_after=True),
-        lambda i: SRU(i, 5),
-        lambda i: SRU(i, 5, highway=True),
-        lambda i: MinGRU(i, 5),
-        lambda i: QRNN(i, 5),
-    ],
-)
-def test_the_loops_are_the_cells(make):
-    torch.manual_seed(0)
-    both = Bidirectional(Recurrent(make(3)), Recurrent(make(3), reverse=True))
-    encoder = Stack([both, Recurrent(make(10))])
-    for each in encoder.parameters():
-        torch.nn.init.normal_(each)
-    encoder = speed.on_row(encoder, "reference")
-    x, gradient = torch.randn(4, 7, 3), torch.randn(4, 7, 5)
-    speed.check_equal(encoder, x, gradient, ours=lambda n, x: n(x)[0], theirs=loops.encoder)
+def race(name):
+    return Race(
+        name,
+        "training step",
+        Sizes(hidden=3, inputs=2, time=4, batch=2),
+        GRU,
+        {"ours": Entrant(ours), "peer": Entrant(ours)},
+        (Claim("peer", "≥", 0.01),),
+    )
 
 
-def test_a_loop_that_is_wrong_is_found():
-    layer = Recurrent(MinGRU(3, 5))
-    x, gradient = torch.randn(4, 7, 3), torch.randn(4, 7, 5)
-    with pytest.raises(AssertionError):
-        speed.check_equal(
-            layer,
-            x,
-            gradient,
-            ours=lambda n, x: n(x)[0],
-            theirs=lambda n, x: loops.encoder(n, x.flip(1)),
-        )
+class Wrong:
+    """A case whose sides disagree."""
+
+    name, threads, table, claimed = "try/wrong", 1, "peers", "ratio ≥ 1"
+
+    def check(self):
+        raise Disagreement("1 is not 2")
+
+    def measure(self, seconds):
+        return self.check()
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        speed.Trace("lstm"),
-        speed.Recipe("lstm-static"),
-        speed.Recipe("bilstm-sgd"),
-        speed.Long("sru", time=40, batch=2, hidden=4),
-        speed.Linear("gru", times=(4, 8), batch=2, size=3),
-        speed.Ragged("lstm", lengths=(2, 6), batch=3, hidden=4),
-        speed.Memory("gru", "reference", time=20, batch=2, hidden=4, processes=1),
-    ],
-    ids=lambda case: case.name,
-)
-def test_a_case_of_each_kind(case):
-    torch.manual_seed(0)
-    results = case.measure(seconds=0)
-    assert results[case.claim.figure] > 0
-    assert case.claim.met(results) in (True, False)
-    speed.table({case.name: {"claim": "ratio ≥ 1", "met": True, "ratio": 1.0, **results}})
+class Absent(Wrong):
+    name = "try/absent"
+
+    def check(self):
+        raise NotThere("nobody is at home")
 
 
-def test_every_case_has_a_name_of_its_own_and_a_kind():
-    names = [case.name for case in speed.CASES]
-    assert len(set(names)) == len(names)
-    assert {name.split("/")[0] for name in names} == set(speed.KINDS)
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(speed, "CASES", [race("try/one"), race("try/two"), Absent(), Wrong()])
 
 
-def test_the_brief_table_sets_off_what_is_not_met():
-    one = {"claim": "ratio ≥ 1.0", "met": True, "ratio": 1.234}
-    cases = {"recipe/a": one, "recipe/b": {**one, "met": False, "ratio": 0.9}}
-    assert speed.brief(cases).endswith("| ≥ 1.0 | `a` 1.23, `b` *0.90* |")
+def test_every_case_comes_to_the_right_numbers():
+    """The short form: every case of the harness at small sizes."""
+    done = run("--check")
+    assert done.exit_code == 0, done.output
+    assert " ms " not in done.output
 
 
-@pytest.mark.parametrize(
-    ("sign", "value", "met"),
-    [("<", 0.9, True), ("<", 1.0, False), ("≤", 1.0, True), ("≤", 1.1, False), ("≥", 1.0, True),
-     ("≥", 0.9, False)],
-)  # fmt: skip
-def test_a_claim(sign, value, met):
-    assert speed.Claim("ratio", sign, 1.0).met({"ratio": value}) is met
-
-
-def test_a_record_keeps_what_it_has(tmp_path):
-    path = tmp_path / "speed.json"
-    for name in ("trace/sru", "trace/elman"):
-        app = speed.typer.Typer()
-        app.command()(speed.main)
-        done = CliRunner().invoke(app, [name, "--seconds", "0", "--out", str(path)])
+def test_a_record_keeps_what_it_has(few, tmp_path):
+    for name in ("try/one", "try/two"):
+        done = run(name, "--seconds", "0", "--out", str(tmp_path))
         assert done.exit_code == 0, done.output
         assert f"`{name}`" in done.output
+    (path,) = tmp_path.iterdir()
+    assert path.name.endswith("-peers.json")
     record = json.loads(path.read_text())
-    assert list(record["cases"]) == ["trace/sru", "trace/elman"]
-    assert {"command", "commit", "claim", "met", "case"} <= set(record["cases"]["trace/sru"])
+    assert list(record["cases"]) == ["try/one", "try/two"]
     assert {"date", "machine", "versions"} <= set(record)
+    one = record["cases"]["try/one"]
+    assert {"command", "commit", "threads", "claim", "met", "case", "rows", "ms"} <= set(one)
+    assert one["command"] == "python benchmarks/speed.py try/one --threads 2 --seconds 0"
+    assert {"ratio", "ratio_quartiles", "at_least", "met"} <= set(one["beside"]["peer"])
+
+
+def test_wrong_numbers_have_no_figures(few, tmp_path):
+    done = run("--seconds", "0", "--out", str(tmp_path))
+    assert done.exit_code == 1
+    assert "try/wrong: 1 is not 2" in done.output
+    assert "try/absent: nobody is at home" in done.output
+    assert "Wrong numbers, so no figures: try/wrong" in done.output
+    (path,) = tmp_path.iterdir()
+    assert list(json.loads(path.read_text())["cases"]) == ["try/one", "try/two"]
+
+
+def test_the_short_form_measures_nothing(few, tmp_path):
+    done = run("try/o*", "try/absent", "--check", "--out", str(tmp_path))
+    assert done.exit_code == 0
+    assert "try/absent: nobody is at home" in done.output
+    assert not list(tmp_path.iterdir())
+    assert run("--check").exit_code == 1
 
 
 def test_an_unknown_case_is_named():
-    app = speed.typer.Typer()
-    app.command()(speed.main)
-    done = CliRunner().invoke(app, ["recipe/nothing"])
+    done = run("recipe/sru", "recipe/nothing")
     assert done.exit_code == 2
     assert "recipe/nothing" in done.output
 
 
-# What is claimed, with room for a busy machine.
+def test_each_case_has_a_table():
+    assert {case.table for case in CASES} == set(tables.BRIEF)
 
 
-def test_the_backward_pass_grows_linearly():
-    results = speed.Linear("lstm", times=(100, 800), batch=4, size=16).measure(seconds=0)
-    assert results["ratio"] < 2  # 8 if it were quadratic
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_ragged_is_no_slower_than_padded(cell):
-    results = speed.Ragged(cell, batch=32, hidden=64).measure(seconds=0.2)
-    assert results["ratio"] < 1.5
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_a_long_sequence_fits_in_a_quarter(cell):
-    case = speed.Memory(cell, "program", processes=1)
-    assert case.peak("sqrt") < 0.25 * case.peak("none")
+def test_the_table_beside_others():
+    claimed = {"sign": "≥", "at_least": 1.4, "aim": 1.7}
+    one = {
+        "case": "training step",
+        "share_of_machine": {"ours": 0.6},
+        "beside": {"torch.nn": {**claimed, "ratio": 1.5, "met": True}},
+    }
+    missed = {"case": "b", "beside": {"a | b": {**claimed, "ratio": 1.0, "met": False}}}
+    absent = {"case": "c", "beside": {"d": {**claimed, "aim": None, "ratio": None, "met": None}}}
+    cell = {"sign": "≥", "at_least": 1.0, "aim": None, "met": True}
+    family = {
+        f"torchrecurrent/{name}": {"case": "", "beside": {"its layer": {**cell, "ratio": ratio}}}
+        for name, ratio in (("A", 2.5), ("B", 0.9), ("C", 4.0))
+    }
+    lines = tables.of_peers({"a": one, "b": missed, "c": absent, **family}).splitlines()[2:]
+    assert lines == [
+        "| `a` | training step | torch.nn | ≥ 1.4 | 1.7 | 1.50 | 60% |",
+        "| `b` | b | a or b | ≥ 1.4 | 1.7 | *1.00* |  |",
+        "| `c` | c | d | ≥ 1.4 |  | not there |  |",
+        "| `torchrecurrent/*` | training step, 2×128, B=128, T=28, 3 cells: the median "
+        "| its layer | ≥ 2 | 3 | 2.50 |  |",
+        "|  | the worst, B | its layer | ≥ 1 |  | *0.90* |  |",
+    ]

@@ -1,12 +1,10 @@
 """The plain loop in chunks that are walked once more: the same as walked once, in less memory."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import nn
 
+from cases.plain import Memory
 from ostinato.cells import GRU, LSTM, Cell, HiddenState
 from ostinato.drivers import Recurrent
 from ostinato.errors import RowError
@@ -107,12 +105,5 @@ def test_transforms_of_torch_func_are_refused():
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_memory_falls_as_the_chunks_say(cell):
     """By what the system holds for a process of its own, over 2,000 steps."""
-
-    def peak(recompute):
-        command = [sys.executable, "benchmarks/peak.py", cell, "reference", recompute]
-        said = subprocess.run(
-            [*command, "2000", "8", "32", "128"], capture_output=True, text=True, check=True
-        )
-        return int(said.stdout)
-
-    assert peak("sqrt") < 0.35 * peak("none")
+    case = Memory(cell, "reference", time=2000, processes=1)
+    assert case.peak("sqrt") < 0.35 * case.peak(None)

@@ -9,10 +9,20 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn, sigmoid, tanh
+from torch.nn.functional import layer_norm
 
-from ostinato.cells import GRU, LSTM, QRNN, SRU, Cell, MinGRU
+from harness import Side
+from ostinato.cells import GRU, LSTM, QRNN, SRU, Cell, LayerNormLSTM, MinGRU
 from ostinato.drivers import Recurrent
 from ostinato.wrappers import Bidirectional, Stack
+from sides import trained
+from work import Work
+
+
+def by_hand(work: Work) -> Side:
+    """A training step by the loops below, with the weights of ours."""
+    weights = dict(work.layer.named_parameters())
+    return trained(lambda: encoder(work.layer, work.x), weights, work.gradient)
 
 
 def lstm(cell: LSTM, x: Tensor, reverse: bool = False) -> Tensor:
@@ -24,6 +34,26 @@ def lstm(cell: LSTM, x: Tensor, reverse: bool = False) -> Tensor:
     for a in _steps(_product(x, cell.W_x, cell.b + remember.flatten()), reverse):
         i, f, g, o = torch.addmm(a, h, cell.W_h).chunk(4, -1)
         c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h = sigmoid(o) * tanh(c)
+        outputs.append(h)
+    return _together(outputs, reverse)
+
+
+def layer_norm_lstm(cell: LayerNormLSTM, x: Tensor, reverse: bool = False) -> Tensor:
+    B, H = x.shape[0], cell.hidden_size
+    remember = torch.zeros(4, H, dtype=x.dtype)
+    remember[1] = cell.forget_bias
+    # One normalisation of all four quarters takes less time than four with γ and β.
+    gamma, beta = cell.gamma[:4], cell.beta[:4] + remember
+    gamma_c, beta_c = cell.gamma[4], cell.beta[4]
+    h = c = x.new_zeros(B, H)
+    outputs = []
+    for a in _steps(_product(x, cell.W_x), reverse):
+        quarters = torch.addmm(a, h, cell.W_h).view(B, 4, H)
+        normal = layer_norm(quarters, (H,), eps=cell.epsilon)
+        i, f, g, o = torch.addcmul(beta, normal, gamma).unbind(1)
+        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        c = layer_norm(c, (H,), gamma_c, beta_c, cell.epsilon)
         h = sigmoid(o) * tanh(c)
         outputs.append(h)
     return _together(outputs, reverse)
@@ -82,6 +112,7 @@ def qrnn(cell: QRNN, x: Tensor, reverse: bool = False) -> Tensor:
 
 LOOPS: dict[type[Cell], Callable[..., Tensor]] = {
     LSTM: lstm,
+    LayerNormLSTM: layer_norm_lstm,
     GRU: gru,
     SRU: sru,
     MinGRU: min_gru,

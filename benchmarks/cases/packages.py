@@ -1,0 +1,70 @@
+"""The 41 cells of the package torchrecurrent, adapted, beside that package's own layers."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from harness import Claim, Entrant, NotThere, Race, Side
+from ostinato.cells import Adapted
+from ostinato.drivers import Recurrent
+from ostinato.wrappers import Stack
+from sides import ours, trained
+from work import Sizes, Work
+
+NAMES = re.findall(
+    r"\w+",
+    "AntisymmetricRNN ATR BR CFN coRNN DSGU FastGRNN FastRNN GatedAntisymmetricRNN IndRNN "
+    "IntersectionRNN JANET LEM LiGRU LightRU MCLSTM MGU MinimalRNN MiRU1 MiRU2 MultiplicativeLSTM "
+    "MUT1 MUT2 MUT3 NAS NBR OriginalLSTM PeepholeLSTM RAN ResLSTM SCRN SGRN SGU STAR tauGRU TGRU TLSTM "
+    "TRNN UGRNN UnICORNN WMCLSTM",
+)
+"""Of its layers; a cell is called so with Cell behind."""
+
+
+def package() -> Any:
+    try:
+        return import_module("torchrecurrent")
+    except ImportError:
+        raise NotThere("torchrecurrent is not installed: pip install 'ostinato[bench]'") from None
+
+
+def adapted(name: str, input_size: int, hidden_size: int) -> Adapted:
+    return Adapted(getattr(package(), f"{name}Cell")(input_size, hidden_size))
+
+
+def its_layer(name: str, work: Work) -> Side:
+    """Time first, with the very cells that ours run."""
+    sizes = work.sizes
+    make: Callable[..., nn.Module] = getattr(package(), name)
+    # Its tauGRU reads a second state from some steps ago, which its cell alone takes to be zero; so
+    # does the layer for as many steps.
+    options = {"delay": sizes.time} if name == "tauGRU" else {}
+    layer = make(sizes.inputs, sizes.hidden, num_layers=sizes.layers, **options)
+    assert isinstance(work.layer, Stack)
+    cells = [each.cell for each in work.layer.layers if isinstance(each, Recurrent)]
+    layer.cells = nn.ModuleList(each.module for each in cells if isinstance(each, Adapted))
+    x = work.x.transpose(0, 1).contiguous()
+    weights = dict(work.layer.named_parameters())
+    return trained(lambda: layer(x)[0].transpose(0, 1), weights, work.gradient)
+
+
+CASES = [
+    Race(
+        f"torchrecurrent/{name}",
+        "training step",
+        # IntersectionRNN mixes its input into its output.
+        Sizes(128, inputs=128 if name == "IntersectionRNN" else 28, time=28, batch=128, layers=2),
+        partial(adapted, name),
+        {"ours": Entrant(ours), "its layer": Entrant(partial(its_layer, name))},
+        (Claim("its layer", "≥", 1.0),),
+        patience=0.4,
+    )
+    for name in NAMES
+]
+
+FAMILY = Claim("its layer", "≥", 2.0, 3.0)
+"""What the median of all of them is to be; none is to be under 1."""

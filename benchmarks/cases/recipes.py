@@ -1,0 +1,48 @@
+"""A training step of each recurrent recipe's encoder: by the row that runs it, and on plain torch's.
+
+The step times of a recipe before and after there was a faster row. What the row `program` is itself
+claimed to be stands in `plain.py`.
+"""
+
+from functools import partial
+
+from harness import Claim, Entrant, Race
+from ostinato.cells import CELLS
+from ostinato.models.settings import RecurrentSettings
+from ostinato.training import read_recipe, recipe_names
+from sides import ours, ours_on
+from work import Maker, Sizes
+
+RECURRENT = [name for name in recipe_names() if read_recipe(name).model.kind == "recurrent"]
+
+
+def encoder_of(recipe: str) -> tuple[Sizes, Maker]:
+    """Of what its network is made, on images of 28×28; without dropout, and walked step by step."""
+    read = read_recipe(recipe)
+    model = read.model
+    assert isinstance(model, RecurrentSettings)
+    sizes = Sizes(
+        model.hidden,
+        inputs=28,
+        time=28,
+        batch=read.training.batch,
+        layers=model.layers,
+        both_ways=model.bidirectional,
+    )
+    return sizes, partial(CELLS[model.cell.name], **model.cell.model_dump(exclude={"name"}))
+
+
+def step(recipe: str) -> Race:
+    sizes, cell = encoder_of(recipe)
+    return Race(
+        f"step/{recipe}",
+        "training step",
+        sizes,
+        cell,
+        {"ours": Entrant(ours), "row program": Entrant(partial(ours_on, "program"))},
+        (Claim("row program", "≥", 1.0),),
+        patience=0.4,
+    )
+
+
+CASES = [step(recipe) for recipe in RECURRENT]

@@ -1,0 +1,110 @@
+"""One step after another from Python: a session of ours beside a module call and ONNX Runtime."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import ostinato
+from cases.training import TORCHS_LSTM
+from harness import Claim, Entrant, NotThere, Race, Side
+from ostinato.interchange import layer_to_torch
+from peers import onnx_runtime
+from sides import inferred
+from work import Sizes, Work
+
+
+def session(work: Work, **options: Any) -> Side:
+    """`ostinato.Session`, given and giving numpy arrays."""
+    kind = getattr(ostinato, "Session", None)
+    if kind is None:
+        raise NotThere("ostinato.Session is not there yet")
+    rows = [np.ascontiguousarray(each) for each in work.x[0].numpy()[:, None]]
+    running, count = kind(work.layer.eval(), streams=1, **options), 0
+
+    def step() -> Any:
+        nonlocal count
+        count += 1
+        return running.step(rows[count % len(rows)])
+
+    def numbers() -> dict[str, Tensor]:
+        fresh = kind(work.layer, streams=1, **options)
+        made = [torch.tensor(np.asarray(fresh.step(row))) for row in rows]
+        return {"outputs": torch.stack(made, 1)}
+
+    return Side(step, numbers)
+
+
+def module_calls(work: Work) -> Side:
+    """`torch.nn.LSTM`, called on one step of one row with the state that it returned last."""
+    module = layer_to_torch(work.layer).eval()
+    module.batch_first = False
+    rows, state, count = list(work.x[0, :, None, None].contiguous()), None, 0
+
+    @torch.no_grad()
+    def step() -> Tensor:
+        nonlocal state, count
+        count += 1
+        made, state = module(rows[count % len(rows)], state)
+        return made  # type: ignore[no-any-return]
+
+    def numbers() -> dict[str, Tensor]:
+        nonlocal state, count
+        state, count = None, -1
+        return {"outputs": torch.cat([step() for _ in rows], 1)}
+
+    return Side(step, numbers)
+
+
+def whole(work: Work) -> Side:
+    """The layer over the whole sequence, which a session must equal."""
+    return inferred(lambda: work.layer.eval()(work.x)[0])
+
+
+def one_step(hidden: int, claims: tuple[Claim, ...]) -> Race:
+    return Race(
+        f"stream/lstm-{hidden}",
+        "one step of one stream from Python, over",
+        Sizes(hidden, inputs=hidden, time=50, batch=1),
+        TORCHS_LSTM,
+        {
+            "ours": Entrant(session),
+            "our layer": Entrant(whole, timed=False),
+            "nn.LSTM": Entrant(module_calls),
+            "ONNX Runtime": Entrant(partial(onnx_runtime.streaming, 1)),
+            "ONNX Runtime, 2 threads": Entrant(partial(onnx_runtime.streaming, 2)),
+        },
+        claims,
+        calls=200,
+        pause=0.005,
+    )
+
+
+def narrower(hidden: int) -> Race:
+    """Weights kept in bfloat16; the state stays in float32."""
+    return Race(
+        f"bfloat16/lstm-{hidden}",
+        "one step of one stream from Python, weights in bfloat16, over",
+        Sizes(hidden, inputs=hidden, time=50, batch=1),
+        TORCHS_LSTM,
+        {
+            "ours": Entrant(partial(session, weights="bfloat16")),
+            "our layer": Entrant(whole, timed=False),
+            "float32": Entrant(session),
+        },
+        (Claim("float32", "≥", 1.6, 1.9),),
+        tolerance=0.02,
+        calls=200,
+    )
+
+
+_ONNX = "ONNX Runtime | ONNX Runtime, 2 threads"
+
+CASES = [
+    one_step(32, (Claim("nn.LSTM", "≥", 20, 40), Claim(_ONNX, "≥", 2, 3))),
+    one_step(128, (Claim("nn.LSTM", "≥", 12, 20), Claim(_ONNX, "≥", 2, 3))),
+    one_step(256, (Claim("nn.LSTM", "≥", 12, 30),)),
+    *(narrower(hidden) for hidden in (128, 256, 512)),
+]

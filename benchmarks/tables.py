@@ -1,0 +1,129 @@
+"""Records as tables in Markdown, for people."""
+
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Any
+
+from cases.packages import FAMILY
+from harness import Claim, Results
+
+Cases = Mapping[str, Results]
+
+
+def full(cases: Cases) -> str:
+    """Every case with all that was measured."""
+    lines = ["| case | what | figure | claim | |", "| --- | --- | --- | --- | --- |"]
+    for name, each in cases.items():
+        more = [f"{key.replace('_', ' ')} {shown(each[key])}" for key in DETAILS if key in each]
+        figures = (
+            [figure(one) for one in each["beside"].values()] if "beside" in each else [plain(each)]
+        )
+        lines.append(
+            f"| `{name}` | {'; '.join([each['case'], *more])} | {'; '.join(figures)} "
+            f"| {each['claim']} | {'' if each['met'] else 'not met'} |"
+        )
+    return "\n".join(lines)
+
+
+DETAILS = (
+    *("rows", "ms", "step_us", "slicing_ratio", "peak_MB", "time_ratio", "again_s"),
+    *("share_of_machine", "not_there"),
+)
+"""What else a case may have measured."""
+
+
+def plain(each: Results) -> str:
+    """The one figure of a case, and its spread."""
+    name = each["claim"].split()[0]
+    value = f"{each[name]:.3g} s" if name.endswith("_s") else f"{each[name]:.2f}"
+    return value + spread(each)
+
+
+def figure(one: Results) -> str:
+    """Of a case that has several: beside whom, how much, and its spread."""
+    return "not there" if one["ratio"] is None else f"{one['peer']} {one['ratio']:.2f}{spread(one)}"
+
+
+def spread(each: Results) -> str:
+    quartiles = each.get("ratio_quartiles")
+    return "" if quartiles is None else " [{:.2f}, {:.2f}]".format(*quartiles)
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+    return ", ".join(value) if isinstance(value, list) else f"{value:.3g}"
+
+
+KINDS = {
+    "recipe": "speed of a recipe's training step; a loop by hand is 1",
+    "long": "the same, 784 steps of one number",
+    "linear": "time of a step at T=1600; at T=100 it is 1",
+    "ragged": "time with lengths of 50 to 200; without them, at full length, it is 1",
+    "memory": "memory of 4,000 steps walked once more; of all kept it is 1",
+    "trace": "seconds to make a cell's program and its backward program",
+}
+"""What the figures of each kind of case say, of those about plain torch's row."""
+
+
+def of_plain_torch(cases: Cases) -> str:
+    """For the README: a row for each kind of case, what is not as claimed set off."""
+    lines = ["| what is measured | claimed | found |", "| --- | --- | --- |"]
+    for kind, said in KINDS.items():
+        found, claims = [], set()
+        for name, each in cases.items():
+            if name.startswith(f"{kind}/"):
+                figure, sign, limit = each["claim"].split()
+                value = f"{each[figure]:.3f}" if figure.endswith("_s") else f"{each[figure]:.2f}"
+                found.append(f"`{name.split('/')[1]}` {value if each['met'] else f'*{value}*'}")
+                claims.add(f"{sign} {limit}")
+        if found:
+            lines.append(f"| {said} | {', '.join(sorted(claims))} | {', '.join(found)} |")
+    return "\n".join(lines)
+
+
+def of_peers(cases: Cases) -> str:
+    """For the README: a row for each claim, what is not as claimed set off; families in one row."""
+    lines = [
+        "| case | what | beside | claimed | hoped for | found | share of the machine |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    family = {name: each for name, each in cases.items() if name.startswith("torchrecurrent/")}
+    for name, each in cases.items():
+        if name in family:
+            continue
+        share = each.get("share_of_machine", {}).get("ours")
+        last = "" if share is None else f"{share:.0%}"
+        titles = [f"`{name}`", each["case"], last]
+        for peer, one in each["beside"].items():
+            claim = Claim(peer, one["sign"], one["at_least"], one["aim"])
+            lines.append(row(titles, claim, one["ratio"], one["met"]))
+            titles = ["", "", ""]
+    lines += of_family(family)
+    return "\n".join(lines)
+
+
+def of_family(cases: Cases) -> list[str]:
+    """Median and worst of all cells of torchrecurrent."""
+    ratios = {name.split("/")[1]: each["beside"]["its layer"]["ratio"] for name, each in cases.items()}
+    if not ratios:
+        return []
+    middle, worst = median(ratios.values()), min(ratios, key=lambda name: ratios[name])
+    what = f"training step, 2×128, B=128, T=28, {len(ratios)} cells: the median"
+    none_under = Claim("its layer", "≥", 1.0)
+    return [
+        row(["`torchrecurrent/*`", what, ""], FAMILY, middle, FAMILY.met(middle)),
+        row(["", f"the worst, {worst}", ""], none_under, ratios[worst], none_under.met(ratios[worst])),
+    ]
+
+
+def row(titles: list[str], claim: Claim, ratio: float | None, met: bool | None) -> str:
+    name, what, share = titles
+    found = "not there" if ratio is None else f"{ratio:.2f}" if met else f"*{ratio:.2f}*"
+    aim = "" if claim.aim is None else f"{claim.aim:g}"
+    beside = claim.figure.replace(" | ", " or ")
+    return f"| {name} | {what} | {beside} | {claim.sign} {claim.limit:g} | {aim} | {found} | {share} |"
+
+
+BRIEF: dict[str, Callable[[Cases], str]] = {"speed": of_plain_torch, "peers": of_peers}
+"""Each table for the README."""

@@ -1,0 +1,230 @@
+"""No time without right numbers; what was claimed, found and missing is said."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import harness
+from cases import CASES, elementwise, memory, own_cells, ragged, recipes, streaming, training
+from harness import Claim, Disagreement, Entrant, NotThere, Race, Side, agree, by_turns
+from ostinato.cells import GRU
+from sides import ours
+from work import Gates, Sizes, Work
+
+SIZES = Sizes(hidden=3, inputs=2, time=4, batch=2)
+
+RACES = [
+    *training.CASES[::3],
+    training.BOTH_OVER_ONE,
+    *ragged.CASES[-2:],
+    *own_cells.CASES[1:],
+    elementwise.CASES[0],
+    recipes.CASES[0],
+]
+"""One of each kind of work, but those that need what is not installed with the tests."""
+
+
+def race(**options):
+    told = {
+        "name": "try/gru",
+        "what": "training step",
+        "sizes": SIZES,
+        "cell": GRU,
+        "sides": {"ours": Entrant(ours), "peer": Entrant(ours)},
+        "claims": (Claim("peer", "≥", 0.1, 0.2),),
+    }
+    return Race(**(told | options))
+
+
+def missing(work):
+    raise NotThere("nobody is at home")
+
+
+@pytest.fixture
+def untimed(monkeypatch):
+    """Fails where anything is timed."""
+
+    def refuse(*given):
+        raise AssertionError("this was timed")
+
+    monkeypatch.setattr(harness, "by_turns", refuse)
+
+
+def off(factor, key, work, make=ours):
+    """A side, but for one of its numbers."""
+    side = make(work)
+
+    def numbers():
+        found = dict(side.numbers())
+        name = next(name for name in found if key in name)
+        return found | {name: found[name] * factor}
+
+    return Side(side.run, numbers)
+
+
+@pytest.mark.parametrize("key", ["outputs", "W_n", "cell.b"])
+def test_a_peer_that_is_wrong_is_never_timed(untimed, key):
+    case = race(sides={"ours": Entrant(ours), "peer": Entrant(lambda work: off(1.01, key, work))})
+    with pytest.raises(Disagreement, match=f"try/gru: peer and ours differ in .*{key} by"):
+        case.measure(seconds=0)
+    with pytest.raises(Disagreement):
+        case.check()
+
+
+def test_not_a_number_is_no_agreement():
+    one = {"outputs": torch.ones(2)}
+    with pytest.raises(Disagreement, match="differ in outputs by nan"):
+        agree("a", {"outputs": torch.tensor([1.0, float("nan")])}, "b", one, 1e-4)
+
+
+def test_a_number_that_is_left_out_or_of_another_shape_is_no_agreement():
+    one = {"outputs": torch.ones(2), "W": torch.ones(1)}
+    with pytest.raises(Disagreement, match="do not come to the same things: W"):
+        agree("a", {"outputs": torch.ones(2)}, "b", one, 1e-4)
+    with pytest.raises(Disagreement, match="has outputs of"):
+        agree("a", one | {"outputs": torch.ones(1)}, "b", one, 1e-4)
+
+
+@pytest.mark.parametrize("case", RACES, ids=lambda case: case.name)
+@pytest.mark.parametrize("key", ["outputs", "cell"])
+def test_every_kind_of_peer_notices_when_ours_is_wrong(case, key):
+    case.check()
+    for name in [name for name in case.sides if name.startswith("our")]:
+        entrant = case.sides[name]
+        broken = replace(entrant, make=lambda work, make=entrant.make: off(1.01, key, work, make))
+        with pytest.raises(Disagreement):
+            replace(case, sides={**case.sides, name: broken}).check()
+
+
+def test_sides_of_another_task_are_not_compared():
+    other = Entrant(lambda work: off(2.0, "outputs", work), task="another")
+    race(sides={"ours": Entrant(ours), "peer": other}).check()
+
+
+def test_a_claim_that_is_missed_is_said():
+    case = race(claims=(Claim("peer", "≥", 1e6), Claim("peer", "≤", 1e6)))
+    assert case.claimed == "peer ≥ 1000000.0; peer ≤ 1000000.0"
+    case = race(claims=(Claim("peer", "≥", 1e6),))
+    results = case.measure(seconds=0)
+    assert results["beside"]["peer"]["met"] is False
+    assert not case.met(results)
+
+
+@pytest.mark.parametrize(
+    ("sign", "value", "met"),
+    [("<", 0.9, True), ("<", 1.0, False), ("≤", 1.0, True), ("≤", 1.1, False), ("≥", 1.0, True),
+     ("≥", 0.9, False)],
+)  # fmt: skip
+def test_a_claim(sign, value, met):
+    assert Claim("ratio", sign, 1.0).met(value) is met
+
+
+def test_of_several_peers_the_fastest_counts():
+    case = race(claims=(Claim("a | b | gone", "≥", 2.0),))
+    taken = {"ours": [1.0, 1.0, 1.0], "a": [5.0, 5.0, 5.0], "b": [3.0, 3.0, 3.0]}
+    found = case.beside(case.claims[0], taken)
+    assert (found["peer"], found["ratio"], found["met"]) == ("b", 3.0, True)
+
+
+def test_what_is_not_there_is_said():
+    sides = {"ours": Entrant(ours), "peer": Entrant(missing)}
+    results = race(sides=sides).measure(seconds=0)
+    assert results["not_there"] == {"peer": "nobody is at home"}
+    assert results["beside"]["peer"]["met"] is None
+    sides = {"ours": Entrant(missing), "peer": Entrant(ours)}
+    for run in (race(sides=sides).check, lambda: race(sides=sides).measure(0)):
+        with pytest.raises(NotThere, match="nobody is at home"):
+            run()
+
+
+def test_a_result_says_how_it_was_found():
+    results = race(gates=Gates(3, 3)).measure(seconds=0)
+    assert results["case"] == "training step, 1×3, B=2, T=4, I=2"
+    assert results["rows"]
+    assert set(results["ms"]) == {"ours", "peer"}
+    assert results["turns"] >= 3
+    beside = results["beside"]["peer"]
+    assert (beside["sign"], beside["at_least"], beside["aim"]) == ("≥", 0.1, 0.2)
+    low, high = beside["ratio_quartiles"]
+    assert low <= high
+    assert 0 < results["share_of_machine"]["ours"] < 1
+
+
+def test_sides_take_turns_and_change_their_order():
+    order = []
+    taken = by_turns({name: lambda name=name: order.append(name) for name in "ab"}, 0, calls=2)
+    assert "".join(order) == "ab" + "aabb" + "bbaa" + "aabb"
+    assert [len(times) for times in taken.values()] == [3, 3]
+
+
+def test_products_are_counted():
+    """By hand, for T·B = 8 steps: forwards 2·3·3·(2 + 3), backwards that again and one of the state."""
+    work = Work.of(GRU, SIZES)
+    forward = 8 * 2 * 3 * 3 * (2 + 3)
+    assert work.products(Gates(3, 3), training=False) == forward
+    assert work.products(Gates(3, 3), training=True) == 2 * forward + 8 * 2 * 3 * 3 * 3
+    stacked = Work.of(GRU, replace(SIZES, layers=2, both_ways=True))
+    upper = 8 * 2 * 3 * 3 * (6 + 3)
+    assert stacked.products(Gates(3, 3), training=False) == 2 * (forward + upper)
+    assert stacked.products(Gates(3, 3), True) == 2 * (2 * forward + 8 * 2 * 3 * 3 * 3 + 3 * upper)
+    ragged = Work.of(GRU, replace(SIZES, lengths=(1, 4)))
+    assert ragged.products(Gates(3, 3), False) == forward * int(ragged.lengths.sum()) / 8
+
+
+def heavy(work):
+    """Ours, with 100 MB more held on the way."""
+    side = ours(work)
+
+    def run():
+        ballast = torch.ones(25_000_000)
+        side.run()
+        return ballast
+
+    return Side(run, side.numbers)
+
+
+def test_memory_is_that_of_a_process_of_its_own():
+    sizes = Sizes(hidden=64, inputs=8, time=200, batch=64, lengths=(1, 200))
+    sides = {"ours": Entrant(ours), "peer": Entrant(heavy)}
+    results = memory.Peak(race(sizes=sizes, sides=sides), "peer", processes=1).measure(seconds=0)
+    ours_MB, peers_MB = results["peak_MB"]["ours"], results["peak_MB"]["peer"]
+    assert 50 < peers_MB - ours_MB < 150
+    assert results["beside"]["peer"]["ratio"] == pytest.approx(ours_MB / peers_MB, rel=0.01)
+    assert results["beside"]["peer"]["met"] is True
+
+
+class Session:
+    """What `ostinato.Session` is for one stream, as a layer can be it."""
+
+    def __init__(self, layer, streams, weights="float32"):
+        self.layer, self.state, self.error = layer, None, 1e-3 if weights == "bfloat16" else 0
+
+    @torch.no_grad()
+    def step(self, x):
+        outputs, self.state = self.layer(torch.tensor(x)[None], self.state)
+        return outputs[0].numpy() * (1 + self.error)
+
+
+class Forgetful(Session):
+    def step(self, x):
+        self.state = None
+        return super().step(x)
+
+
+@pytest.mark.parametrize("case", streaming.CASES, ids=lambda case: case.name)
+def test_a_session_is_compared_step_by_step(case, monkeypatch):
+    monkeypatch.setattr(streaming, "ostinato", SimpleNamespace())
+    with pytest.raises(NotThere, match="ostinato.Session is not there yet"):
+        case.check()
+    monkeypatch.setattr(streaming, "ostinato", SimpleNamespace(Session=Session))
+    case.check()
+    monkeypatch.setattr(streaming, "ostinato", SimpleNamespace(Session=Forgetful))
+    with pytest.raises(Disagreement):
+        case.check()
+
+
+def test_every_case_has_a_name_of_its_own():
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names)

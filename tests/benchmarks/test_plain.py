@@ -1,0 +1,59 @@
+"""What is claimed of plain torch's row holds where noise cannot hide it."""
+
+import pytest
+import torch
+
+import tables
+from cases import plain
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        plain.Trace("lstm"),
+        plain.Recipe("lstm-static").tiny(),
+        plain.Recipe("bilstm-sgd").tiny(),
+        plain.Long("sru").tiny(),
+        plain.Linear("gru").tiny(),
+        plain.Ragged("lstm").tiny(),
+        plain.Memory("gru", "reference").tiny(),
+    ],
+    ids=lambda case: case.name,
+)
+def test_a_case_of_each_kind(case):
+    torch.manual_seed(0)
+    results = case.measure(seconds=0)
+    assert results[case.claim.figure] > 0
+    assert case.met(results) in (True, False)
+    table = tables.full({case.name: {"claim": case.claimed, "met": True, **results}})
+    assert f"| `{case.name}` | {results['case']}" in table
+
+
+def test_every_case_is_of_a_kind():
+    assert {case.name.split("/")[0] for case in plain.CASES} == set(tables.KINDS)
+
+
+def test_the_brief_table_sets_off_what_is_not_met():
+    one = {"claim": "ratio ≥ 1.0", "met": True, "ratio": 1.234}
+    cases = {"recipe/a": one, "recipe/b": {**one, "met": False, "ratio": 0.9}}
+    assert tables.of_plain_torch(cases).endswith("| ≥ 1.0 | `a` 1.23, `b` *0.90* |")
+
+
+# With room for a busy machine.
+
+
+def test_the_backward_pass_grows_linearly():
+    results = plain.Linear("lstm", times=(100, 800), batch=4, size=16).measure(seconds=0)
+    assert results["ratio"] < 2  # 8 if it were quadratic
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_ragged_is_no_slower_than_padded(cell):
+    results = plain.Ragged(cell, batch=32, hidden=64).measure(seconds=0.2)
+    assert results["ratio"] < 1.5
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_long_sequence_fits_in_a_quarter(cell):
+    case = plain.Memory(cell, "program", processes=1)
+    assert case.peak("sqrt") < 0.25 * case.peak(None)
