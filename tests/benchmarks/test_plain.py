@@ -39,18 +39,21 @@ def test_the_brief_table_sets_off_what_is_not_met():
     assert tables.of_plain_torch(cases).endswith("| ≥ 1.0 | `a` 1.23, `b` *0.90* |")
 
 
-# With room for a busy machine.
+# With room for a busy machine: the best of a few, and limits that a mistake would leave far behind.
+
+
+def best(case):
+    return min(case.measure(seconds=0.1)["ratio"] for _ in range(3))
 
 
 def test_the_backward_pass_grows_linearly():
-    results = plain.Linear("lstm", times=(100, 800), batch=4, size=16).measure(seconds=0)
-    assert results["ratio"] < 2  # 8 if it were quadratic
+    case = plain.Linear("lstm", times=(100, 800), batch=4, size=16)
+    assert best(case) < 2  # 8 if it were quadratic
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_ragged_is_no_slower_than_padded(cell):
-    results = plain.Ragged(cell, batch=32, hidden=64).measure(seconds=0.2)
-    assert results["ratio"] < 1.5
+    assert best(plain.Ragged(cell, batch=32, hidden=64)) < 1.5
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
