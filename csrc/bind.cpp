@@ -12,6 +12,10 @@
 #include <tuple>
 #include <vector>
 
+#if defined(_OPENMP) && !defined(_WIN32)
+#include <pthread.h>
+#endif
+
 #include "core.h"
 #include "operations.h"
 
@@ -75,6 +79,11 @@ std::vector<std::string> operations() {
 #undef OSTINATO_NAME
   };
 }
+
+// A forked process has none of its parent's threads, for which OpenMP would wait without end.
+bool forked = false;
+
+int threads_of(int wish) { return forked ? 1 : std::max(wish, 1); }
 
 // Memory that a calling thread keeps from one call to the next.
 class Scratch {
@@ -146,8 +155,9 @@ class Walker {
   }
 
   void run(Address arena, int64_t batch, int64_t steps, const std::vector<int64_t>& active,
-           bool backwards, int threads, const std::vector<Array>& arrays, Address cut,
+           bool backwards, int wish, const std::vector<Array>& arrays, Address cut,
            const std::vector<std::tuple<int32_t, int32_t, int64_t, Address>>& carries) const {
+    const int threads = threads_of(wish);
     std::vector<Slot> slots;
     int64_t columns = 0, tiled = 0, widest = 0;
     size_t next = 0;
@@ -242,7 +252,8 @@ class Walker {
 };
 
 void outer(int64_t m, int64_t n, int64_t k, Address a, int64_t ra, Address b, int64_t rb, Address c,
-           int64_t rc, Address sums, int threads) {
+           int64_t rc, Address sums, int wish) {
+  const int threads = threads_of(wish);
   float* room = scratch.of(core().outer_scratch(m) * threads);
   nb::gil_scoped_release free;
   core().outer(m, n, k, floats(a), ra, floats(b), rb, floats(c), rc, floats(sums), room, threads);
@@ -260,6 +271,9 @@ NB_MODULE(_core, m) {
       true;
 #else
       false;
+#endif
+#if defined(_OPENMP) && !defined(_WIN32)
+  pthread_atfork(nullptr, nullptr, [] { forked = true; });
 #endif
   m.def("isas", isas, "The instruction sets that were built and that this processor has, best first.");
   m.def("isa", [] { return said(&core()); }, "The one in use.");
