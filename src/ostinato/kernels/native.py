@@ -23,7 +23,7 @@ from ostinato.programs.trace import Unknown
 class NativeProgram(StepProgram):
     """A step's program, as the native core runs it: all that goes with the walk is walked with it."""
 
-    gathers = False  # a factor more is less than an array of factors
+    tiled = True
 
     def runnable(
         self,

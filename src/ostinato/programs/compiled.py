@@ -62,8 +62,9 @@ class StepProgram:
     lowered: Lowered
     _derived: dict[Hashable, Derived] = field(default_factory=dict)
 
-    gathers: ClassVar[bool] = True
-    """whether factors of a gradient are multiplied before the walk"""
+    tiled: ClassVar[bool] = False
+    """Whether what is computed stays in the first cache: then no factors are gathered before the walk,
+    and a value is computed again rather than kept."""
 
     @property
     def program(self) -> Program:
@@ -133,7 +134,7 @@ class StepProgram:
         if key not in self._derived:
             wanted = [w for w, wish in zip(self.program.weights, weights, strict=True) if wish]
             backward = derive(self.program, self.program.sequences if x else (), wanted)
-            kept, again = plan(self.program, backward.values)
+            kept, again = plan(self.program, backward.values, self.tiled)
             program = backward.program
             gradients = tuple(g for g in backward.output_gradients if g in program.sequences)
             read = {v for op in (*again, *program.ops) for v in op.values if not v.rows}
@@ -141,7 +142,7 @@ class StepProgram:
             program = program.with_ops(
                 (*again, *program.ops), sequences=(*gradients, *kept), weights=used
             )
-            program = gather_factors(program) if self.gathers else program
+            program = program if self.tiled else gather_factors(program)
             self._derived[key] = Derived(
                 self.runnable(self.program, self.program.sequences, kept),
                 kept,

@@ -103,6 +103,10 @@ class Layout:
             return like.new_empty(self.time, self.batch, *shape).transpose(0, 1)
         return self._ragged(like, (self.batch, self.time, *shape), filled=True)
 
+    def as_outputs(self, values: Tensor) -> Tensor:
+        """What the steps of a batch that is not sorted put out, as `outputs` would hold it."""
+        return values.view(self.time, self.batch, *values.shape[1:]).transpose(0, 1)
+
     def gradient(self, x: Tensor, filled: bool) -> Tensor:
         """Room for the gradient of x, which autograd copies unless it lies in memory as x does.
 

@@ -9,12 +9,20 @@ from ostinato.programs.program import Op, Program, Value, producers
 CHEAP = frozenset({"add", "sub", "rsub", "mul", "neg"})
 """Cheaper to compute again than to keep, if no more has to be kept for it than is spared."""
 
+DEARER = frozenset({"sigmoid", "tanh"})
+"""Dearer, yet cheaper than memory where tiles stay in the cache, if nothing is kept for them."""
+
 NARROW = 16
 """A product over as few inputs as this costs less than keeping what it makes."""
 
 
-def plan(forward: Program, needed: Iterable[Value]) -> tuple[tuple[Value, ...], tuple[Op, ...]]:
-    """Which values to keep for the backward pass, and the operations that make the rest from them."""
+def plan(
+    forward: Program, needed: Iterable[Value], sparing: bool = False
+) -> tuple[tuple[Value, ...], tuple[Op, ...]]:
+    """Which values to keep for the backward pass, and the operations that make the rest from them.
+
+    `sparing` computes more again, to keep less.
+    """
     made_by = producers(forward.ops)
     free = {each.given for each in forward.carried} | set(forward.sequences)
     free |= {each.handed_on for each in forward.carried}
@@ -30,6 +38,8 @@ def plan(forward: Program, needed: Iterable[Value]) -> tuple[tuple[Value, ...], 
         if op.kind in VIEWS or (op.kind == "product" and _narrow(op)):
             return below
         extra = sum(prod(v.shape) for v in below if v not in free and v not in kept)
+        if sparing and op.kind in DEARER and not extra:
+            return below
         return below if op.kind in CHEAP and extra <= prod(value.shape) else {value: None}
 
     def fetch(value: Value) -> None:

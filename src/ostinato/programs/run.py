@@ -14,9 +14,10 @@ from ostinato.programs.compiled import Derived, StepProgram
 from ostinato.programs.layout import Layout
 from ostinato.programs.source import Runnable
 
-WALKED, SCANNED = 1 << 19, 1 << 18
+WALKED, SCANNED, UNKEPT = 1 << 19, 1 << 18, 1 << 26
 """So many numbers of the widest value in a block. A scan works on all its steps at once, and is fastest
-where they stay in the second cache; a walk works on one at a time, and gains by fewer blocks."""
+where they stay in the second cache; a walk works on one at a time, and gains by fewer blocks; one that
+keeps nothing beside what it puts out needs no second."""
 
 
 @dataclass(eq=False)
@@ -30,7 +31,20 @@ class _Call:
     chunks: int
 
     @property
+    def whole(self) -> bool:
+        """Whether nothing of the past is kept or made before the walk, so that one block is enough."""
+        within = self.layout.batch * len(self.layout.active) * self.steps.width <= UNKEPT
+        return self.derived is None and self.steps.tiled and within
+
+    @property
+    def alone(self) -> bool:
+        """Whether what one block puts out is the whole, as it lies."""
+        return self.whole and self.layout.order is None and self.layout.batch * self.layout.time > 0
+
+    @property
     def block_steps(self) -> int:
+        if self.whole:
+            return max(1, len(self.layout.active))
         numbers = SCANNED if self.steps.inference.scanned else WALKED
         most = max(1, numbers // max(1, self.layout.batch * self.steps.width))
         # What a block works with is then no more than what a chunk keeps.
@@ -100,16 +114,19 @@ def _forward(
     source = layout.source(x)
     at: list[Tensor] = [layout.sort(each) for each in state]
     anew = call.sorted(fresh)
-    outputs = layout.outputs(x, call.steps.output_shape)
+    outputs = None if call.alone else layout.outputs(x, call.steps.output_shape)
+    made: list[Tensor] = []
     past: list[Any] = []
     for first, last in call.bounds():
         kept: list[Any] = []
         if call.chunks > 1 and keep:
             # A copy: the state lies in the history of a whole block, which would be kept with it.
             past.append([each.clone() for each in at])
-        at = _walk(call, first, last, source, at, anew, weights, outputs, kept if keep else None)
+        at = _walk(call, first, last, source, at, anew, weights, outputs, kept if keep else None, made)
         if call.chunks == 1 and keep:
             past += kept
+    if outputs is None:
+        outputs = layout.as_outputs(made[0])
     # A copy, for the caller may change it, and what the backward pass keeps may lie beside it.
     return outputs, [layout.unsort(each).clone() for each in at], past
 
@@ -124,14 +141,17 @@ def _walk(
     weights: Sequence[Tensor],
     outputs: Tensor | None,
     kept: list[Any] | None,
+    made: list[Tensor] | None = None,
 ) -> list[Tensor]:
-    """Walks the blocks of one chunk; the state after it."""
+    """Walks the blocks of one chunk; the state after it. What they put out goes to one of the two."""
     program = call.steps.inference if kept is None else call.derived.forward  # type: ignore[union-attr]
     for rows, block in call.layout.blocks(call.block_steps, first, last):
         sequences = [_taken(call, program, source, rows, block)] if call.steps.program_reads_x else []
         (output,), values, at, _ = program.function(block, *sequences, *weights, *at, *fresh)
         if outputs is not None:
             call.layout.put(outputs, rows, output)
+        elif made is not None:
+            made.append(output)
         if kept is not None:
             kept.append((rows, block, values))
     return at
