@@ -5,6 +5,8 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -280,6 +282,22 @@ NB_MODULE(_core, m) {
   m.def("choose", choose, "Uses another one, for what is lowered from now on.");
   m.def("operations", operations, "The names of the machine's operations, by number.");
   m.def("outer", outer, "C [m, n] += A' B, and sums [n] += the rows of B, over k rows.");
+  m.def(
+      "peak_flops",
+      [](double seconds) {
+        nb::gil_scoped_release free;
+        using Clock = std::chrono::steady_clock;
+        double best = 0;
+        const auto begun = Clock::now();
+        do {
+          const auto from = Clock::now();
+          const double done = core().multiply_adds(200000);
+          best = std::max(best, done / std::chrono::duration<double>(Clock::now() - from).count());
+        } while (std::chrono::duration<double>(Clock::now() - begun).count() < seconds);
+        return best;
+      },
+      nb::arg("seconds") = 0.3,
+      "Multiply-adds of one thread at best: floating-point operations a second.");
   nb::class_<Walker>(m, "Walker")
       .def(nb::init<const std::vector<Floor>&, const std::vector<Packed>&,
                     const std::vector<std::tuple<int32_t, int64_t>>&, bool>())

@@ -106,6 +106,7 @@ struct Core {
   void (*outer)(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const float* b,
                 int64_t rb, float* c, int64_t rc, float* sums, float* scratch, int threads);
   int64_t (*outer_scratch)(int64_t m);
+  double (*multiply_adds)(int64_t rounds);  // nothing else; how many operations that were
 };
 
 enum : int32_t { PRODUCT = -1 };
