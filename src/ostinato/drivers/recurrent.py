@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ostinato.cells import Cell
@@ -12,6 +13,7 @@ from ostinato.drivers.hooks import before_a_walk
 from ostinato.drivers.sequence import check_sequence
 from ostinato.errors import OptionError
 from ostinato.kernels.dispatch import RowName, check_row, choose_row, exporting
+from ostinato.programs.compiled import Call
 
 Recompute = int | Literal["sqrt"] | None
 
@@ -74,6 +76,14 @@ class Recurrent(nn.Module):
         before_a_walk(self.cell, x, state)
         if state is None:
             self.cell.begin()
+        if torch.compiler.is_compiling():
+            return self._run(x, state, lengths, resets)
+        with Call(self.cell):
+            return self._run(x, state, lengths, resets)
+
+    def _run(
+        self, x: Tensor, state: CellState | None, lengths: Tensor | None, resets: Tensor | None
+    ) -> tuple[Tensor, CellState]:
         row, _ = choose_row(self.cell, x, self.row)
         run = reference.run if row.name == "reference" else partial(program.run, row=row.name)
         return run(

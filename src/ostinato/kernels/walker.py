@@ -6,13 +6,16 @@ import torch
 from torch import Tensor
 
 from ostinato.kernels.core import core
-from ostinato.kernels.lowered import Kind, Lowered
+from ostinato.kernels.lowered import Lowered
 from ostinato.programs.block import Block
 from ostinato.programs.program import Value
 
 Array = tuple[int, int, int, int, int]
 """Address, numbers from row to row and from step to step, shift, and by what a step's number is
 masked (0 where the rows of all steps lie packed); as csrc/core.h has them."""
+
+Carry = tuple[int, int, int, int]
+"""Slots of what a step is given and hands on, its width, and the address of what a cut puts back."""
 
 EVERY = -1
 
@@ -32,10 +35,25 @@ class Walker:
         sizes = [(rows, columns, width) for _, _, _, rows, _, columns, width in lowered.packs]
         self.machine = module.Walker(lowered.lines, sizes, lowered.kinds, lowered.turned)
         self.isa = module.isa()
+        outside = [slot for slot in lowered.slots if slot.kind not in ("block", "tile")]
         self._constants = [
-            torch.full((slot.width + 64,), slot.number)
-            for slot in lowered.slots
-            if slot.kind == "constant"
+            torch.full((slot.width + 64,), slot.number) for slot in outside if slot.kind == "constant"
+        ]
+        # The caller's tensors come by kind; the machine takes them in the order of its slots.
+        given = [("given", each.given) for each in lowered.carried]
+        handed_on = [("handed on", each.handed_on) for each in lowered.carried]
+        by_kind = [("array", each) for each in (*lowered.reads, *lowered.writes)]
+        by_kind += [("weight", each) for each in lowered.vectors]
+        place = {key: i for i, key in enumerate([*by_kind, *given, *handed_on])}
+        constants = iter(range(len(place), len(place) + len(self._constants)))
+        self._order = [
+            next(constants) if slot.kind == "constant" else place[slot.kind, slot.value]  # type: ignore[index]
+            for slot in outside
+        ]
+        numbers = {(slot.kind, slot.value): i for i, slot in enumerate(lowered.slots)}
+        self._carried = [
+            (numbers["given", each.given], numbers["handed on", each.handed_on])
+            for each in lowered.carried
         ]
 
     def __call__(
@@ -49,93 +67,100 @@ class Walker:
         histories: Sequence[Tensor | None],
         writes: Sequence[Tensor],
     ) -> list[Tensor]:
-        lowered, batch, steps = self.lowered, block.batch, len(block.active)
+        batch, steps = block.batch, len(block.active)
         if not batch or not steps:
             return [each.clone() for each in starts]
-        reads = [_rows(each) for each in reads]
-        vectors = [each.contiguous() for each in vectors]
-        kept: list[Tensor] = [*reads, *vectors]
-        places: dict[tuple[Kind, Value | None], Array] = {}
-
-        def rows(tensor: Tensor, shift: int = 0) -> Array:
-            row = tensor.stride(0) if tensor.shape[0] > 1 else _width(tensor)
-            if not block.even:
-                return tensor.data_ptr(), row, 0, 0, 0
-            return tensor.data_ptr(), row, row * batch, shift, EVERY
-
-        places |= {("array", v): rows(t) for v, t in zip(lowered.reads, reads, strict=True)}
-        places |= {("array", v): rows(t) for v, t in zip(lowered.writes, writes, strict=True)}
-        places |= {
-            ("weight", v): (t.data_ptr(), 0, 0, 0, EVERY)
-            for v, t in zip(lowered.vectors, vectors, strict=True)
-        }
-        ends, carries = [], []
-        for number, each in enumerate(lowered.carried):
-            start, history, width = starts[number], histories[number], _width(starts[number])
-            given: tuple[Kind, Value] = ("given", each.given)
-            handed_on: tuple[Kind, Value] = ("handed on", each.handed_on)
-            if block.even and block.cut is None:
-                # What a step hands on is written where the next one looks for it.
-                later = (0, 1) if not block.backwards else (1, 0)
-                if history is None:
-                    room, ring = start.new_empty(2, *start.shape), 1
-                    room[steps & 1 if block.backwards else 0] = start
-                    end = room[0 if block.backwards else steps & 1]
-                else:
-                    room, ring = history, EVERY
-                    end = block.last(block.handed_on(history), start)
-                for key, shift in zip((given, handed_on), later, strict=True):
-                    places[key] = (room.data_ptr(), width, width * batch, shift, ring)
-                kept.append(room)
-            else:
-                end = start.clone(memory_format=torch.contiguous_format)
-                new = torch.empty_like(end) if history is None else block.handed_on(history)
-                places[given] = (end.data_ptr(), width, 0, 0, EVERY)
-                places[handed_on] = (
-                    (new.data_ptr(), width, 0, 0, EVERY) if history is None else rows(new)
-                )
-                anew = fresh[number]
-                if anew is not None and block.cut is not None:
-                    anew = anew if block.backwards else anew.contiguous()
-                    kept.append(anew)
-                carries.append((given, handed_on, width, 0 if anew is None else anew.data_ptr()))
-                kept.append(new)
-            ends.append(end)
-        constants = iter(self._constants)
-        arrays: list[Array] = []
-        slot_of: dict[tuple[Kind, Value | None], int] = {}
-        for number, slot in enumerate(lowered.slots):
-            if slot.kind in ("block", "tile"):
-                continue
-            slot_of[slot.kind, slot.value] = number
-            if slot.kind == "constant":
-                arrays.append((next(constants).data_ptr(), 0, 0, 0, EVERY))
-            else:
-                arrays.append(places[slot.kind, slot.value])
-        packed = self._packed(block, matrices)
-        cut = 0 if block.cut is None else block.cut.data_ptr()
-        hands = [(slot_of[a], slot_of[b], width, anew) for a, b, width, anew in carries]
+        call = _Call(block)
+        arrays = [call.rows(_rows(each)) for each in (*reads, *writes)]
+        arrays += [(call.kept(each.contiguous()), 0, 0, 0, EVERY) for each in vectors]
+        cut = block.cut is not None
+        carry = call.carry if cut or not block.even else call.next_step
+        for slots, start, anew, history in zip(self._carried, starts, fresh, histories, strict=True):
+            carry(slots, start, anew, history)
+        arrays += call.given
+        arrays += call.handed_on
+        arrays += [(each.data_ptr(), 0, 0, 0, EVERY) for each in self._constants]
         self.machine.run(
-            packed.data_ptr(),
+            self._packed(block, matrices),
             batch,
             steps,
             [] if block.even else block.active,
             block.backwards,
             torch.get_num_threads(),
-            arrays,
-            cut,
-            hands,
+            [arrays[i] for i in self._order],
+            block.cut.data_ptr() if block.cut is not None else 0,
+            call.carries,
         )
-        return ends
+        return call.ends
 
-    def _packed(self, block: Block, matrices: Sequence[Tensor]) -> Tensor:
+    def _packed(self, block: Block, matrices: Sequence[Tensor]) -> int:
         """The weights as its products read them; once a call, whatever the number of its blocks."""
         known: Tensor | None = block.memo.get(self)
         if known is None:
             known = block.memo[self] = torch.empty(max(1, self.machine.packed_size))
             tensors = dict(zip(self.lowered.matrices, matrices, strict=True))
             self.machine.pack(known.data_ptr(), [_part(tensors, pack) for pack in self.lowered.packs])
-        return known
+        return known.data_ptr()
+
+
+class _Call:
+    """Where the tensors of one call lie, and what keeps them from being freed until it is done."""
+
+    def __init__(self, block: Block) -> None:
+        self.block, self.even = block, block.even
+        self.held: list[Tensor] = []
+        self.given: list[Array] = []
+        self.handed_on: list[Array] = []
+        self.carries: list[Carry] = []
+        self.ends: list[Tensor] = []
+
+    def kept(self, tensor: Tensor) -> int:
+        self.held.append(tensor)
+        return tensor.data_ptr()
+
+    def rows(self, tensor: Tensor) -> Array:
+        """The rows of all steps."""
+        row = tensor.stride(0) if tensor.shape[0] > 1 else tensor.numel()
+        if self.even:
+            return self.kept(tensor), row, row * self.block.batch, 0, EVERY
+        return self.kept(tensor), row, 0, 0, 0
+
+    def next_step(
+        self, slots: tuple[int, int], start: Tensor, fresh: Tensor | None, history: Tensor | None
+    ) -> None:
+        """What a step hands on is written where the next one looks for it."""
+        block, steps = self.block, len(self.block.active)
+        width = start.numel() // block.batch
+        if history is None:
+            ring = 1
+            history = start.new_empty(2, *start.shape)
+            history[steps & 1 if block.backwards else 0] = start
+            self.ends.append(history[0 if block.backwards else steps & 1])
+        else:
+            ring = EVERY
+            self.ends.append(block.last(block.handed_on(history), start))
+        given, handed_on = (1, 0) if block.backwards else (0, 1)
+        address, step = self.kept(history), width * block.batch
+        self.given.append((address, width, step, given, ring))
+        self.handed_on.append((address, width, step, handed_on, ring))
+
+    def carry(
+        self, slots: tuple[int, int], start: Tensor, fresh: Tensor | None, history: Tensor | None
+    ) -> None:
+        """Rows come and go, or are cut: what a step hands on is copied to where all rows have one."""
+        block, width = self.block, start.numel() // self.block.batch
+        state = start.clone(memory_format=torch.contiguous_format)
+        self.ends.append(state)
+        self.given.append((state.data_ptr(), width, 0, 0, EVERY))
+        if history is None:
+            self.handed_on.append((self.kept(torch.empty_like(state)), width, 0, 0, EVERY))
+        else:
+            self.handed_on.append(self.rows(_rows(block.handed_on(history))))
+        anew = 0
+        if fresh is not None and block.cut is not None:
+            # Backwards it is what gradients are added to.
+            anew = self.kept(fresh if block.backwards else fresh.contiguous())
+        self.carries.append((*slots, width, anew))
 
 
 def _part(
@@ -143,19 +168,17 @@ def _part(
 ) -> tuple[int, int, int]:
     """Where a part of a weight begins, and how far its rows and columns lie apart."""
     value, turned, row, _, column, _, _ = pack
-    weight = tensors[value].t() if turned else tensors[value]
+    weight = tensors[value]
     down, along = weight.stride()
-    begin = weight.data_ptr() + weight.element_size() * (row * down + column * along)
-    return begin, down, along
+    if turned:
+        down, along = along, down
+    return weight.data_ptr() + 4 * (row * down + column * along), down, along
 
 
 def _rows(tensor: Tensor) -> Tensor:
     """Rows of numbers, each of which lies together."""
-    if tensor.dtype == torch.bool:
-        tensor = tensor.float()
-    flat = tensor.reshape(tensor.shape[0], _width(tensor))
-    return flat if flat.stride(1) == 1 or flat.shape[1] == 1 else flat.contiguous()
-
-
-def _width(tensor: Tensor) -> int:
-    return tensor[0].numel() if tensor.shape[0] else tensor.numel()
+    if tensor.dtype is not torch.float32:
+        tensor = tensor.float()  # a mask
+    if tensor.dim() != 2:
+        tensor = tensor.reshape(tensor.shape[0], -1) if tensor.numel() else tensor.flatten(1)
+    return tensor if tensor.stride(1) == 1 or tensor.shape[1] == 1 else tensor.contiguous()

@@ -1,6 +1,7 @@
 """A cell's program, traced once and kept; its backward programs too."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -167,6 +168,9 @@ def step_program(cell: Cell) -> StepProgram:
 
     Raises Untraceable for a step that cannot become one, StepError for one that is no step.
     """
+    asked = _ASKED.get()
+    if asked is not None and asked.cell is cell and asked.program is not None:
+        return asked.program
     key = (type(cell), cell.training, _options(cell), _tied(cell))
     known = _KNOWN.get(key)
     if known is None:
@@ -179,7 +183,26 @@ def step_program(cell: Cell) -> StepProgram:
             del _KNOWN[next(iter(_KNOWN))]
     if isinstance(known, Untraceable):
         raise known.with_traceback(None)
+    if asked is not None and asked.cell is cell:
+        asked.program = known
     return known
+
+
+class Call:
+    """While a cell is called nothing of it changes: within, it is looked at but once."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.program: StepProgram | None = None
+
+    def __enter__(self) -> None:
+        self.token = _ASKED.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        _ASKED.reset(self.token)
+
+
+_ASKED: ContextVar[Call | None] = ContextVar("the cell that is being called", default=None)
 
 
 def _traced(cell: Cell) -> StepProgram:
