@@ -163,11 +163,14 @@ def test_torch_nn_leaves_its_own_out_of_the_graph():
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("marked", [False, True])
-def test_outputs_lie_as_a_compiler_is_told(reverse, marked):
+@pytest.mark.parametrize("row", ["program", "native"])
+def test_outputs_lie_as_a_compiler_is_told(reverse, marked, row):
     layer, x = layer_of("gru"), some_input(B, 6)
+    if row == "native":
+        layer, x = layer.float(), x.float()
     state = list(layer.cell.initial_state(B))
     tensors = list(named_tensors(layer.cell).values())
     resets = torch.arange(B * 6).view(B, 6) % 4 == 0 if marked else None
     fresh = state if marked else []
-    call = (operator._number_of(layer.cell), x, state, fresh, tensors, None, resets, reverse, 1)
+    call = (operator._number_of(layer.cell, row), x, state, fresh, tensors, None, resets, reverse, 1)
     torch.library.opcheck(operator.walk, call, test_utils="test_faketensor")
