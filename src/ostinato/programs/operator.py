@@ -130,6 +130,8 @@ def _walked(
     weights = steps.lowered.weights(dict(zip(names, tensors, strict=True)))
     layout = Layout.of(x.shape[0], x.shape[1], lengths, resets, reverse, x.device)
     outputs, last = programs.walk(steps, x, state, fresh, weights, layout, chunks)
+    # A compiler has been told that they begin where their memory does.
+    outputs = outputs.clone() if outputs.storage_offset() else outputs
     return [outputs, *(each.contiguous() for each in last)]
 
 
