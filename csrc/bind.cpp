@@ -120,6 +120,8 @@ typedef std::tuple<Address, int64_t, int64_t, int64_t, int64_t> Array;  // base,
 
 Operand operand(const Place& p) { return {std::get<0>(p), std::get<1>(p), std::get<2>(p)}; }
 
+class Session;
+
 // A program's walk, lowered for one instruction set.
 class Walker {
  public:
@@ -222,6 +224,8 @@ class Walker {
   }
 
  private:
+  friend class Session;
+
   Instruction instruction(const Line& line) const {
     const auto& [op, in, out, parts, activation, width, numbers] = line;
     if (in.size() > INPUTS || out.size() > OUTPUTS || parts.size() > SEGMENTS ||
@@ -264,6 +268,8 @@ void outer(int64_t m, int64_t n, int64_t k, Address a, int64_t ra, Address b, in
 }  // namespace
 }  // namespace ostinato
 
+#include "session.h"
+
 NB_MODULE(_core, m) {
   using namespace ostinato;
   nb::set_leak_warnings(false);  // walks are kept for whoever comes again, to the end of the process
@@ -304,4 +310,13 @@ NB_MODULE(_core, m) {
       .def_prop_ro("packed_size", &Walker::packed_size)
       .def("pack", &Walker::pack)
       .def("run", &Walker::run);
+  nb::class_<Session>(m, "Session")
+      .def(nb::init<nb::object, const std::vector<Session::Lies>&, bool, Address,
+                    const std::vector<int64_t>&, Address, const std::vector<int64_t>&>())
+      .def("pack", &Session::pack)
+      .def("watch", &Session::watch)
+      .def("stale", &Session::stale)
+      .def_prop_ro("turn", &Session::turn)
+      .def("step", &Session::step, nb::arg(), nb::arg().none())
+      .def("run", &Session::run, nb::arg(), nb::arg().none());
 }

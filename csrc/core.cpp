@@ -10,6 +10,7 @@
 #include "outer.h"
 #include "product.h"
 #include "rows.h"
+#include "step.h"
 
 #ifndef OSTINATO_CORE
 #define OSTINATO_CORE core_baseline
@@ -239,6 +240,7 @@ extern const Core OSTINATO_CORE;
 #define OSTINATO_TEXT(NAME) #NAME
 #define OSTINATO_NAME(NAME) OSTINATO_TEXT(NAME)
 const Core OSTINATO_CORE = {OSTINATO_NAME(OSTINATO_CORE), LANES,   tiles, pack,
-                            run,                          product, outer, outer_scratch, multiply_adds};
+                            run,                          product, outer, outer_scratch, multiply_adds,
+                            stepper};
 
 }  // namespace ostinato

@@ -93,6 +93,19 @@ struct Tiles {
   int64_t panel, columns, rows;
 };
 
+// Where an operand's rows begin, in even steps and in odd ones.
+struct Fixed {
+  float* at[2];
+  int64_t row;
+};
+
+// One step of a program, over and over.
+struct Stepper {
+  virtual ~Stepper() = default;
+  virtual void weights(const float* packed) = 0;  // which have to stay, unless they are halved
+  virtual void step(int turn) const = 0;          // an even one, or an odd one
+};
+
 // What one instruction set has.
 struct Core {
   const char* name;
@@ -107,6 +120,8 @@ struct Core {
                 int64_t rb, float* c, int64_t rc, float* sums, float* scratch, int threads);
   int64_t (*outer_scratch)(int64_t m);
   double (*multiply_adds)(int64_t rounds);  // nothing else; how many operations that were
+  Stepper* (*stepper)(const Plan&, const Fixed* slots, int64_t rows, const Pack* packs, int64_t count,
+                      bool halved);
 };
 
 enum : int32_t { PRODUCT = -1 };

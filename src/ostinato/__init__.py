@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ostinato.deploy import Session
     from ostinato.explanation import explain
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "explain"]
+__all__ = ["Session", "__version__", "explain"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> Any:
         from ostinato.explanation import explain
 
         return explain
+    if name == "Session":
+        from ostinato.deploy import Session
+
+        return Session
     raise AttributeError(f"module 'ostinato' has no attribute {name!r}")

@@ -37,7 +37,9 @@ class Walker:
         self.isa = module.isa()
         outside = [slot for slot in lowered.slots if slot.kind not in ("block", "tile")]
         self._constants = [
-            torch.full((slot.width + 64,), slot.number) for slot in outside if slot.kind == "constant"
+            torch.full((slot.width + 64,), slot.number, dtype=torch.float32)
+            for slot in outside
+            if slot.kind == "constant"
         ]
         # The caller's tensors come by kind; the machine takes them in the order of its slots.
         given = [("given", each.given) for each in lowered.carried]
@@ -99,7 +101,7 @@ class Walker:
         if known is None:
             known = block.memo[self] = torch.empty(max(1, self.machine.packed_size))
             tensors = dict(zip(self.lowered.matrices, matrices, strict=True))
-            self.machine.pack(known.data_ptr(), [_part(tensors, pack) for pack in self.lowered.packs])
+            self.machine.pack(known.data_ptr(), [part(tensors, pack) for pack in self.lowered.packs])
         return known.data_ptr()
 
 
@@ -163,7 +165,7 @@ class _Call:
         self.carries.append((*slots, width, anew))
 
 
-def _part(
+def part(
     tensors: dict[Value, Tensor], pack: tuple[Value, bool, int, int, int, int, int]
 ) -> tuple[int, int, int]:
     """Where a part of a weight begins, and how far its rows and columns lie apart."""
