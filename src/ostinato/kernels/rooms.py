@@ -13,6 +13,8 @@ from threading import Lock
 import torch
 from torch import Tensor
 
+from ostinato.programs.block import HOST
+
 SMALL = 1 << 14
 """Fewer numbers than these come from memory that is warm anyway."""
 
@@ -31,25 +33,38 @@ def room(shape: Sequence[int]) -> Tensor:
     """A float32 tensor on the CPU with anything in it."""
     numbers = prod(shape)
     if numbers < SMALL:
-        return torch.empty(*shape)
+        return _new(numbers).view(*shape)
     with _lock:
         return _room(numbers).view(*shape)
+
+
+def _new(numbers: int) -> Tensor:
+    # Whatever torch's defaults are; and one made in inference mode could never be saved for autograd.
+    with torch.inference_mode(False):
+        return torch.empty(numbers, dtype=torch.float32, device=HOST)
 
 
 def _room(numbers: int) -> Tensor:
     global _given
     _given += 1
+    _forget()
     known = _rooms.setdefault(numbers, deque())
     for _ in range(min(FEW, len(known))):
         used, tensor = known.popleft()
+        if not _ours(tensor):
+            continue
         if _free(tensor):
             known.append((_given, tensor))
             return tensor
         known.append((used, tensor))
-    _forget()
-    tensor = torch.empty(numbers)
+    tensor = _new(numbers)
     known.append((_given, tensor))
     return tensor
+
+
+def _ours(tensor: Tensor) -> bool:
+    """Whether the memory is still what it was: not handed to another process, nor given back."""
+    return not tensor.is_shared() and tensor.untyped_storage().nbytes() == 4 * tensor.numel()
 
 
 def _free(tensor: Tensor) -> bool:
