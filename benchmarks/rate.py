@@ -11,13 +11,16 @@ _best: dict[int, float] = {}
 def machine_rate(threads: int) -> tuple[float, str]:
     """Operations a second with so many threads, and what was measured.
 
-    The core's own loop of multiply-adds in registers where there is one; else what torch's matrix
+    The core's own loop of multiply-adds in registers where the core was built; else what torch's matrix
     product reaches, which is less than the machine can.
     """
     try:
         from ostinato import _core
 
-        rate, what = float(_core.peak_flops()), "multiply-adds in registers"
+        rate, what = (
+            threads * _core.peak_flops(),
+            "multiply-adds in registers, of one thread times threads",
+        )
     except (ImportError, AttributeError):
         rate, what = _products(), "torch.mm of 1024×1024, the best of many"
     _best[threads] = max(rate, _best.get(threads, 0.0))

@@ -32,8 +32,21 @@ def package() -> Any:
         raise NotThere("torchrecurrent is not installed: pip install 'ostinato[bench]'") from None
 
 
+WILD = ("AntisymmetricRNN", "GatedAntisymmetricRNN", "BR")
+"""Chaotic as they are made: two ways to round lead to two places after 28 steps, float64 to a third.
+They get a tenth of their weights."""
+
+ROOM = {**dict.fromkeys(WILD, 1e-3), "FastGRNN": 1e-2}
+"""How far numbers may be apart, where 1e-4 is too little; the gradient of one of FastGRNN's weights is
+a single number, which nearly half a million of both signs add up to."""
+
+
 def adapted(name: str, input_size: int, hidden_size: int) -> Adapted:
-    return Adapted(getattr(package(), f"{name}Cell")(input_size, hidden_size))
+    cell = getattr(package(), f"{name}Cell")(input_size, hidden_size)
+    if name in WILD:
+        for weight in cell.parameters():
+            weight.detach().mul_(0.1)
+    return Adapted(cell)
 
 
 def its_layer(name: str, work: Work) -> Side:
@@ -61,6 +74,7 @@ CASES = [
         partial(adapted, name),
         {"ours": Entrant(ours), "its layer": Entrant(partial(its_layer, name))},
         (Claim("its layer", "≥", 1.0),),
+        tolerance=ROOM.get(name, 1e-4),
         patience=0.4,
     )
     for name in NAMES
