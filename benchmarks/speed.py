@@ -34,7 +34,7 @@ def main(
         bool, typer.Option("--check", help="Compare numbers at small sizes; measure nothing.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(help="Of torch; what each case says by default.")
+        int | None, typer.Option(help="Of torch; by default what each case says, to check 1.")
     ] = None,
     seconds: Annotated[float, typer.Option(help="For which each side of a case is run.")] = 5.0,
     out: Annotated[Path | None, typer.Option(help="Folder of the records.")] = None,
@@ -44,7 +44,8 @@ def main(
     found: dict[str, dict[str, Results]] = {}
     for case in chosen(names or ["*"]):
         print(case.name, file=sys.stderr, flush=True)
-        torch.set_num_threads(threads or case.threads)
+        # Small sizes gain nothing by more threads, which on a busy machine wait for one another.
+        torch.set_num_threads(threads or (1 if check else case.threads))
         torch.manual_seed(0)
         try:
             if check:
