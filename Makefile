@@ -48,6 +48,7 @@ $(VENV)/.ready-dev: $(BUILT_OF) | $(VENV)/bin/python
 	@$(SAY_CORE)
 	touch $(VENV)/.ready $@
 
-$(VENV)/.ready-bench: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.ready-bench: $(BUILT_OF) | $(VENV)/bin/python
 	$(PIP) -e ".[dev,bench]"
+	@$(SAY_CORE)
 	touch $(VENV)/.ready $(VENV)/.ready-dev $@
