@@ -160,15 +160,15 @@ class Walker {
 
   void run(Address arena, int64_t batch, int64_t steps, const std::vector<int64_t>& active,
            bool backwards, int wish, const std::vector<Array>& arrays, Address cut,
-           const std::vector<std::tuple<int32_t, int32_t, int64_t, Address>>& carries) const {
+           const std::vector<std::tuple<int32_t, int32_t, int64_t, Address>>& carries,
+           const std::vector<Address>& sums) const {
     const int threads = threads_of(wish);
     std::vector<Slot> slots;
-    int64_t columns = 0, tiled = 0, widest = 0;
-    size_t next = 0;
+    int64_t columns = 0;
+    size_t next = 0, summed = 0;
     for (const auto& [kind, width] : kinds_) {
       const int64_t padded = (width + 15) / 16 * 16;
       if (kind == Slot::BLOCK) columns += padded;
-      if (kind == Slot::TILE) tiled += 1;
     }
     const int64_t most = std::max<int64_t>(1, (batch + threads - 1) / threads);
     int64_t rows = columns ? std::max<int64_t>(tile_rows_, 49152 / columns / 12 * 12) : most;
@@ -183,12 +183,14 @@ class Walker {
       } else if (kind == Slot::TILE) {
         slots.push_back({nullptr, tile_columns_, at, 0, 0, Slot::TILE});
         at += tile_columns_ * tile_rows_;
+      } else if (kind == Slot::SUM) {
+        slots.push_back({floats(sums.at(summed++)), 0, at, width, 0, Slot::SUM});
+        at += padded;
       } else {
-        const auto& [base, row, step, shift, ring] = arrays[next++];
+        const auto& [base, row, step, shift, ring] = arrays.at(next++);
         const Slot::Kind lies = ring ? Slot::EVEN : Slot::PACKED;
         slots.push_back({floats(base), row, step, shift, ring, lies});
       }
-      (void)widest;
     }
     std::vector<Carry> carried;
     std::vector<float*> fresh;
@@ -257,12 +259,20 @@ class Walker {
   int64_t size_ = 0, tile_rows_ = 1, tile_columns_ = 16;
 };
 
-void outer(int64_t m, int64_t n, int64_t k, Address a, int64_t ra, Address b, int64_t rb, Address c,
-           int64_t rc, Address sums, int wish) {
+typedef std::tuple<int64_t, Address, int64_t, Address, int64_t> Sum;  // see Outer
+
+void outer(const std::vector<Sum>& wanted, int64_t n, int64_t k, Address b, int64_t rb, Address sums,
+           int wish) {
   const int threads = threads_of(wish);
-  float* room = scratch.of(core().outer_scratch(m) * threads);
+  std::vector<Outer> outers;
+  int64_t all = 0;
+  for (const auto& [m, a, ra, c, rc] : wanted) {
+    outers.push_back({m, floats(a), ra, floats(c), rc});
+    all += m;
+  }
+  float* room = scratch.of(core().outer_scratch(all) * threads);
   nb::gil_scoped_release free;
-  core().outer(m, n, k, floats(a), ra, floats(b), rb, floats(c), rc, floats(sums), room, threads);
+  core().outer(outers.data(), (int)outers.size(), n, k, floats(b), rb, floats(sums), room, threads);
 }
 
 }  // namespace
@@ -287,7 +297,7 @@ NB_MODULE(_core, m) {
   m.def("isa", [] { return said(&core()); }, "The one in use.");
   m.def("choose", choose, "Uses another one, for what is lowered from now on.");
   m.def("operations", operations, "The names of the machine's operations, by number.");
-  m.def("outer", outer, "C [m, n] += A' B, and sums [n] += the rows of B, over k rows.");
+  m.def("outer", outer, "Each C [m, n] += A' B, and sums [n] += the rows of B, over k rows.");
   m.def(
       "peak_flops",
       [](double seconds) {

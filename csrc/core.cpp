@@ -31,6 +31,9 @@ struct Worker {
   float *at[MOST_SLOTS], *was[MOST_SLOTS];  // where the rows of this step begin, and of the one before
 
   void go() {
+    for (int32_t i = 0; i < walk.slot_count; ++i)
+      if (walk.slots[i].kind == Slot::SUM)
+        std::memset(scratch + walk.slots[i].step, 0, walk.slots[i].shift * 4);
     const bool turned = plan.turned && !walk.carries;
     for (int64_t i = 0; i < walk.steps; ++i) {
       const int64_t s = walk.backwards ? walk.steps - 1 - i : i;
@@ -75,7 +78,7 @@ struct Worker {
     for (int64_t j = 0; j < stage.width; j += columns)
       for (int64_t p = 0; p < parts; ++p) {
         const int64_t first = r0 + (r1 - r0) * p / parts, rows = r0 + (r1 - r0) * (p + 1) / parts - first;
-        const Place place{{first, first, first - r0, 0}, j};
+        const Place place{{first, first, first - r0, 0, 0}, j};
         const int64_t width = least(columns, stage.width - j);
         Ahead ahead;
         ask(stage, before, size, place, rows, width, ahead);
@@ -85,7 +88,7 @@ struct Worker {
   }
 
   struct Place {
-    int64_t row[4], column;
+    int64_t row[5], column;
   };
 
   float* point(float* const* from, const Operand& o, const Place& place) const {
@@ -158,7 +161,8 @@ struct Worker {
     Terms terms[SEGMENTS];
     for (int32_t i = 0; i < in.segments; ++i) {
       const Segment& part = in.segment[i];
-      const Place whole{{place.row[0], place.row[1], place.row[2], place.row[3]}, 0};
+      Place whole = place;
+      whole.column = 0;
       terms[i] = {point(from, part.a, whole), walk.slots[part.a.slot].row, part.k,
                   walk.packed + part.packed + place.column * part.k};
     }
@@ -205,10 +209,12 @@ struct Worker {
 };
 
 void run(const Plan& plan, const Walk& walk, float* scratch, int64_t scratch_each, int64_t block) {
+  int ran = 1;
 #ifdef _OPENMP
 #pragma omp parallel num_threads(walk.threads) if (walk.threads > 1)
   {
     const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    if (!thread) ran = threads;
     Worker worker{plan, walk, scratch + thread * scratch_each, block, thread, threads, {}, {}};
     worker.go();
   }
@@ -216,6 +222,11 @@ void run(const Plan& plan, const Walk& walk, float* scratch, int64_t scratch_eac
   Worker worker{plan, walk, scratch, block, 0, 1, {}, {}};
   worker.go();
 #endif
+  for (int32_t i = 0; i < walk.slot_count; ++i) {
+    const Slot& slot = walk.slots[i];
+    for (int t = 0; slot.kind == Slot::SUM && t < ran; ++t)
+      for (int64_t j = 0; j < slot.shift; ++j) slot.base[j] += scratch[t * scratch_each + slot.step + j];
+  }
 }
 
 // What the processor can do at best: sums that wait for no memory.

@@ -14,6 +14,7 @@ struct Slot {
     PACKED,  // an array, the active rows of one step after those of another
     BLOCK,   // scratch of a block of rows
     TILE,    // scratch of a tile
+    SUM,     // one row that a thread adds all its rows to; `base` gets those of all threads, `shift` wide
   };
   float* base;
   int64_t row, step, shift, ring;
@@ -88,6 +89,15 @@ struct Plan {
   bool turned;
 };
 
+// A gradient of a weight, C [M, N] += A' B: of A [K, M] and C, where they lie.
+struct Outer {
+  int64_t m;
+  const float* a;
+  int64_t ra;
+  float* c;
+  int64_t rc;
+};
+
 // How a row of so many columns is cut up: panels of a packed weight, tiles of one or more panels.
 struct Tiles {
   int64_t panel, columns, rows;
@@ -116,8 +126,8 @@ struct Core {
               int64_t block_rows);
   void (*product)(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const float* packed,
                   const float* addend, float* c, int64_t rc, int threads);
-  void (*outer)(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const float* b,
-                int64_t rb, float* c, int64_t rc, float* sums, float* scratch, int threads);
+  void (*outer)(const Outer* outers, int count, int64_t n, int64_t k, const float* b, int64_t rb,
+                float* sums, float* scratch, int threads);
   int64_t (*outer_scratch)(int64_t m);
   double (*multiply_adds)(int64_t rounds);  // nothing else; how many operations that were
   Stepper* (*stepper)(const Plan&, const Fixed* slots, int64_t rows, const Pack* packs, int64_t count,

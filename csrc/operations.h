@@ -72,10 +72,12 @@
   OP(less_mul_dtanh, 3, a * (1.0f - b) * (1.0f - c * c))
 
 // What looks at rows, not at numbers: reads, writes. All but `spread` need a whole row at once.
-#define OSTINATO_ROWWISE(OP) \
-  OP(spread, 1, 1)           \
-  OP(sum, 1, 1)              \
-  OP(standardise, 1, 3)      \
-  OP(dstandardise, 4, 1)     \
-  OP(softmax, 1, 1)          \
+#define OSTINATO_ROWWISE(OP)   \
+  OP(accumulate, 1, 1)         \
+  OP(accumulate_product, 2, 1) \
+  OP(spread, 1, 1)             \
+  OP(sum, 1, 1)                \
+  OP(standardise, 1, 3)        \
+  OP(dstandardise, 4, 1)       \
+  OP(softmax, 1, 1)            \
   OP(dsoftmax, 2, 1)

@@ -98,20 +98,22 @@ inline Added adding(int64_t rows, int64_t panel) {
   return nullptr;
 }
 
-// Some panels of C += A' B, with A [K, M] and B [K, N]; `sums` [N] += the rows of B.
-inline void panels_of_outer(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const float* b,
-                            int64_t rb, float* c, int64_t rc, float* sums, float* scratch, int64_t from,
-                            int64_t to) {
+// Some panels of each C += A' B, with A [K, M] and B [K, N] in common; `sums` [N] += the rows of B.
+inline void panels_of_outers(const Outer* outers, int count, int64_t n, int64_t k, const float* b,
+                             int64_t rb, float* sums, float* scratch, int64_t from, int64_t to) {
   const Tiles size = tiles(n);
-  const int64_t parts = up(m, size.rows);
-  float *packed_a = scratch, *packed_b = scratch + SLICE * m;
+  float *packed_b = scratch, *packed_a = scratch + SLICE * 64;
   for (int64_t k0 = 0; k0 < k; k0 += SLICE) {
     const int64_t slice = least(SLICE, k - k0);
     float* out = packed_a;
-    for (int64_t p = 0; p < parts; ++p) {
-      const int64_t m0 = m * p / parts, rows = m * (p + 1) / parts - m0;
-      for (int64_t i = 0; i < slice; ++i)
-        for (int64_t r = 0; r < rows; ++r) *out++ = a[(k0 + i) * ra + m0 + r];
+    for (int i = 0; i < count; ++i) {
+      const Outer& each = outers[i];
+      const int64_t parts = up(each.m, size.rows);
+      for (int64_t p = 0; p < parts; ++p) {
+        const int64_t m0 = each.m * p / parts, rows = each.m * (p + 1) / parts - m0;
+        for (int64_t j = 0; j < slice; ++j)
+          for (int64_t r = 0; r < rows; ++r) *out++ = each.a[(k0 + j) * each.ra + m0 + r];
+      }
     }
     for (int64_t j = from * size.panel; j < least(n, to * size.panel); j += size.panel) {
       const int64_t width = least(size.panel, n - j);
@@ -124,31 +126,37 @@ inline void panels_of_outer(int64_t m, int64_t n, int64_t k, const float* a, int
           for (int l = 0; l < lanes; ++l) sums[j + v * LANES + l] += all[l];
         }
       const float* in = packed_a;
-      for (int64_t p = 0; p < parts; ++p) {
-        const int64_t m0 = m * p / parts, rows = m * (p + 1) / parts - m0;
-        adding(rows, size.panel)(slice, in, packed_b, c + m0 * rc + j, rc, width);
-        in += slice * rows;
+      for (int i = 0; i < count; ++i) {
+        const Outer& each = outers[i];
+        const int64_t parts = up(each.m, size.rows);
+        for (int64_t p = 0; p < parts; ++p) {
+          const int64_t m0 = each.m * p / parts, rows = each.m * (p + 1) / parts - m0;
+          adding(rows, size.panel)(slice, in, packed_b, each.c + m0 * each.rc + j, each.rc, width);
+          in += slice * rows;
+        }
       }
     }
   }
 }
 
-// Room that each thread of `outer` needs.
+// Room that each thread needs for so many columns of all A together.
 inline int64_t outer_scratch(int64_t m) { return SLICE * (m + 64) + 64; }
 
-void outer(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const float* b, int64_t rb,
-           float* c, int64_t rc, float* sums, float* scratch, int threads) {
+void outer(const Outer* outers, int count, int64_t n, int64_t k, const float* b, int64_t rb, float* sums,
+           float* scratch, int threads) {
   const int64_t panels = up(n, tiles(n).panel);
-  (void)threads;
+  int64_t m = 0;
+  for (int i = 0; i < count; ++i) m += outers[i].m;
+  (void)threads, (void)m;
 #ifdef _OPENMP
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     const int64_t t = omp_get_thread_num(), all = omp_get_num_threads();
-    panels_of_outer(m, n, k, a, ra, b, rb, c, rc, sums, scratch + t * outer_scratch(m),
-                    panels * t / all, panels * (t + 1) / all);
+    panels_of_outers(outers, count, n, k, b, rb, sums, scratch + t * outer_scratch(m), panels * t / all,
+                     panels * (t + 1) / all);
   }
 #else
-  panels_of_outer(m, n, k, a, ra, b, rb, c, rc, sums, scratch, 0, panels);
+  panels_of_outers(outers, count, n, k, b, rb, sums, scratch, 0, panels);
 #endif
 }
 

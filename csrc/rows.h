@@ -92,6 +92,23 @@ inline Vec some_of(const float* p, int n) { return n == LANES ? load(p) : load_p
 inline void put_some(float* p, Vec a, int n) { n == LANES ? store(p, a) : store_part(p, a, n); }
 
 // One number a row, in every column of a tile.
+// Into one row, all the rows; that row stays where it is.
+template <int N>
+inline void accumulated(const Call& c) {
+  for (int64_t r = 0; r < c.rows; ++r) {
+    const float* a = c.in[0] + r * c.ri[0];
+    const float* b = N > 1 ? c.in[1] + r * c.ri[1] : nullptr;
+    across(c.width, [&](int64_t j, int n) {
+      Vec each = some_of(a + j, n);
+      if (N > 1) each *= some_of(b + j, n);
+      put_some(c.out[0] + j, some_of(c.out[0] + j, n) + each, n);
+    });
+  }
+}
+
+inline void accumulate(const Call& c) { accumulated<1>(c); }
+inline void accumulate_product(const Call& c) { accumulated<2>(c); }
+
 inline void spread(const Call& c) {
   for (int64_t r = 0; r < c.rows; ++r) {
     const Vec a = splat(c.in[0][r * c.ri[0]]);

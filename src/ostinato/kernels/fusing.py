@@ -21,6 +21,7 @@ PATTERNS: tuple[tuple[str, str, Pattern], ...] = (
     ("mul_add", "abc", ("add", ("mul", "a", "b"), "c")),
     ("add3", "abc", ("add", ("add", "a", "b"), "c")),
     ("mul_tanh", "ab", ("mul", "a", ("tanh", "b"))),
+    ("accumulate_product", "ab", ("accumulate", ("mul", "a", "b"))),
     ("less_mul", "ab", ("mul", ("sub", "1", "a"), "b")),
 )
 """What the machine has in one, the order of its operands, what it is made of; the first that fits."""

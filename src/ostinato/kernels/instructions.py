@@ -94,13 +94,15 @@ def machine_kind(op: Op) -> str:
         return kind if op.options.get("approximate", "none") == "none" else f"{kind}_tanh"
     if kind == "dclamp" and flat_at_its_limits():
         return "dclamp_open"
-    return {"rsub": "sub", "number": "copy"}.get(kind, kind)
+    return {"rsub": "sub", "number": "copy", "sum_rows": "accumulate"}.get(kind, kind)
 
 
 def known(op: Op, operations: Iterable[str]) -> bool:
     """Whether the machine has an operation."""
     if op.kind in PRODUCTS:
         return len(op.inputs[1].shape) == 2  # type: ignore[union-attr]
+    if op.kind == "sum_rows":
+        return sums_by_column(op)
     if op.kind == "number" and op.inputs[0].counter:  # type: ignore[union-attr]
         return False
     if op.kind in ("softmax", "dsoftmax") and op.options["axis"] != len(op.output.shape) - 1:
@@ -108,6 +110,12 @@ def known(op: Op, operations: Iterable[str]) -> bool:
     if op.kind == "sum" and not at_the_end(op):
         return 0 < count_of_slices(op) <= MOST_SLICES
     return op.kind in VIEWS or machine_kind(op) in operations
+
+
+def sums_by_column(op: Op) -> bool:
+    """Whether a sum over rows leaves each number of a row its own."""
+    (value,) = op.values
+    return tuple(op.options["to"]) == value.shape
 
 
 class Instructions:
@@ -124,6 +132,8 @@ class Instructions:
         """values whose numbers have to lie one after another"""
         self.list: list[Instruction] = []
         self.pieces: dict[Value, list[Piece]] = {}
+        self.totals = [op.output for op in ops if op.kind == "sum_rows"]
+        """what is summed over the rows of all steps"""
         self.copies = 0
         self._cut_all()
         for value in self.made:

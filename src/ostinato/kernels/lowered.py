@@ -17,8 +17,8 @@ from ostinato.kernels.pieces import Run
 from ostinato.programs.program import Carried, Op, Value
 from ostinato.programs.trace import Unknown
 
-Kind = Literal["array", "given", "handed on", "weight", "constant", "block", "tile"]
-ARRAY, BLOCK, TILE = 0, 2, 3  # of csrc/core.h
+Kind = Literal["array", "given", "handed on", "weight", "constant", "block", "tile", "sum"]
+ARRAY, BLOCK, TILE, SUM = 0, 2, 3, 4  # of csrc/core.h
 ACTIVATIONS = {"": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
 MOST_SLOTS = 192
 FIXED, LATER = 1, 2  # of an operand: one number a row; asked for ahead of the next step
@@ -58,6 +58,8 @@ class Lowered:
     lines: list[Any]
     packs: list[tuple[Value, bool, int, int, int, int, int]]
     """weight, turned, first row, rows, first column, columns, width of the stage"""
+    totals: list[Value]
+    """what is summed over the rows of all steps"""
     turned: bool
     """whether the last stage is put off until the first one of the next step reads what it makes"""
 
@@ -70,7 +72,8 @@ class Lowered:
     def kinds(self) -> list[tuple[int, int]]:
         """Of each slot, as the machine asks for them."""
         return [
-            ({"block": BLOCK, "tile": TILE}.get(slot.kind, ARRAY), slot.width) for slot in self.slots
+            ({"block": BLOCK, "tile": TILE, "sum": SUM}.get(slot.kind, ARRAY), slot.width)
+            for slot in self.slots
         ]
 
 
@@ -112,6 +115,9 @@ class _Lowering:
             self._home(each.handed_on, self._slot("handed on", each.handed_on))
         for value in self.writes:
             self._home(value, self._slot("array", value))
+        for value in self.code.totals:
+            slot = self._slot("sum", value, width=prod(value.shape))
+            self.homes |= {piece: (slot, piece.start) for piece in self.code.pieces[value]}
         code = fuse(self.code.list, self.homes)
         stages = self._stages(code)
         self._store(stages)
@@ -135,6 +141,7 @@ class _Lowering:
             self.carried,
             lines,
             self.packs,
+            self.code.totals,
             turned,
         )
 

@@ -4,16 +4,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
+import torch
+
 from ostinato.cells import Cell
 from ostinato.kernels.core import core, why_missing
-from ostinato.kernels.instructions import known
+from ostinato.kernels.instructions import known, sums_by_column
 from ostinato.kernels.lowered import lower
-from ostinato.kernels.outside import OUTSIDE
+from ostinato.kernels.outside import outers
 from ostinato.kernels.rooms import room
 from ostinato.kernels.walker import Walker
 from ostinato.programs import operator
+from ostinato.programs.builder import WALKABLE_SUMS
 from ostinato.programs.compiled import StepProgram, step_program
-from ostinato.programs.program import Op, Program, Value, in_order
+from ostinato.programs.program import Input, Op, Program, Value, in_order
 from ostinato.programs.source import Runnable, Source, as_function, with_own_results
 from ostinato.programs.split import Parts, live, split
 from ostinato.programs.tanh import tanh
@@ -39,7 +42,9 @@ class NativeProgram(StepProgram):
         parts = walked_together(split(program), operations)
         made = _NativeSource(program, parts, {*read}, keep, backwards, operations)
         source = made.text()
-        function = as_function(source, tanh=tanh, room=room, walker=Walker(made.lowered), **OUTSIDE)
+        function = as_function(
+            source, tanh=tanh, room=room, zeros=torch.zeros, walker=Walker(made.lowered), outers=outers
+        )
         return Runnable(source, function, scanned=False, first_by_step=False)
 
 
@@ -97,28 +102,34 @@ def walked_together(parts: Parts, operations: Iterable[str]) -> Parts:
             raise Unknown(
                 f"{op.kind} at {op.line or 'its backward pass'} is not an operation of the core"
             )
-    stays = _needed_before(parts, operations)
-    before = [op for op in parts.before if op not in stays]
-    there = {v for op in (*stays, *before, *parts.walk) for v in op.outputs}
-    late = {each.given for each in parts.late}
-    after: list[Op] = []
-    missing = set(late)
-    for op in parts.after:
-        if known(op, operations) and op.output.rows and not missing.intersection(op.values):
+    sums = [op for op in parts.before if op.kind in WALKABLE_SUMS]
+    steps = [op for op in parts.before if op not in sums]
+    stays = _needed_before(parts, steps, operations)
+    missing = {each.given for each in parts.late}
+    after, left = [], []
+    ends = [*sums, *parts.after]
+    beside = {op.inputs[1] for op in ends if op.kind == "outer"}
+    for op in ends:
+        # What is summed beside the gradient of a weight is summed in the same pass as that.
+        there = not missing.intersection(op.values) and not beside.intersection(_summed(op))
+        if known(op, operations) and there:
             after.append(op)
-            there.update(op.outputs)
         else:
+            left.append(op)
             missing.update(op.outputs)
-    left = [op for op in parts.after if op not in after]
-    walk = in_order([*before, *parts.walk, *after])
+    walk = in_order([*(op for op in steps if op not in stays), *parts.walk, *after])
     return replace(parts, before=tuple(stays), walk=tuple(walk), after=tuple(left))
 
 
-def _needed_before(parts: Parts, operations: frozenset[str]) -> list[Op]:
+def _summed(op: Op) -> Iterable[Input]:
+    return op.inputs if op.kind == "sum_rows" else ()
+
+
+def _needed_before(parts: Parts, ops: Sequence[Op], operations: frozenset[str]) -> list[Op]:
     """What torch has to do before the walk: what the machine does not know, and all that needs."""
     needed = {each.handed_on for each in parts.early}
     stays = []
-    for op in reversed(parts.before):
+    for op in reversed(ops):
         if not known(op, operations) or needed.intersection(op.outputs):
             needed.update(op.values)
             stays.append(op)
@@ -146,8 +157,9 @@ class _NativeSource(Source):
         remembered = [each for each in walked if {each.given, each.handed_on} & outside]
         handed_on = {each.handed_on for each in walked}
         made = {v for op in walk for v in op.outputs}
-        writes = sorted((outside & made) - {each.handed_on for each in remembered}, key=repr)
-        ops = live(walk, {*handed_on, *writes})
+        wanted = (outside & made) - {each.handed_on for each in remembered}
+        writes = sorted((value for value in wanted if value.rows), key=repr)
+        ops = live(walk, {*handed_on, *wanted})
         self.lowered = lower(ops, walked, writes, self.operations)
         self._line(1, "# walk, by the native core")
         self._histories(remembered)
@@ -163,7 +175,10 @@ class _NativeSource(Source):
             [f"{name}_fresh" for name in names],
             histories,
             [f"{v.name}_all" for v in writes],
+            [v.name for v in self.lowered.totals],
         ]
+        for value in self.lowered.totals:
+            self._line(1, f"{value.name} = zeros({', '.join(map(str, value.shape))})")
         ends = "".join(f"{name}_end, " for name in names)
         lists = ", ".join(f"[{', '.join(each)}]" for each in given)
         self._line(1, f"{ends}= walker(block, {lists})")
@@ -173,16 +188,23 @@ class _NativeSource(Source):
             self._line(1, f"{value.name} = {value.name}_all{number}")
 
     def _part(self, ops: list[Op], wanted: set[Value]) -> None:
-        """The gradient of a weight and that of a bias beside it are summed in one pass."""
-        sums = {op.inputs[0]: op for op in ops if op.kind == "sum_rows" and _by_column(op)}
-        joined: dict[Op, Op] = {}
+        """Gradients of weights that meet the same rows are summed in one pass, a bias's with them."""
+        beside = {op.inputs[0]: op for op in ops if op.kind == "sum_rows" and sums_by_column(op)}
+        groups: dict[Input, list[Op]] = {}
         for op in ops:
-            if op.kind == "outer" and op.inputs[1] in sums:
-                beside = sums.pop(op.inputs[1])
-                outputs = (*op.outputs, *beside.outputs)
-                joined[op] = Op("outer_and_sum", op.inputs, outputs, {}, op.line)
-                joined[beside] = joined[op]
-        super()._part(list(dict.fromkeys(joined.get(op, op) for op in ops)), wanted)
+            if op.kind == "outer" and op.output in self.added_up:
+                groups.setdefault(op.inputs[1], []).append(op)
+        groups = {
+            value: [*group, *([beside[value]] if value in beside else [])]
+            for value, group in groups.items()
+        }
+        gone = {op for group in groups.values() for op in group}
+        super()._part([op for op in ops if op not in gone], wanted)
+        for value, group in groups.items():
+            names = "".join(f"{op.output}, " for op in group)
+            rows = "".join(f"{op.inputs[0]}, " for op in group if op.kind == "outer")
+            before = "".join(f"sums[{self.summed.index(op.output)}], " for op in group)
+            self._line(1, f"{names}= outers(({rows}), {value}, ({before}), {value in beside})")
 
     def _room_of_all_steps(self, value: Value) -> str:
         if value in self.places:
@@ -191,8 +213,3 @@ class _NativeSource(Source):
 
     def _buffer(self, value: Value) -> str:
         return f"room((rows, {', '.join(map(str, value.shape))}))"
-
-
-def _by_column(op: Op) -> bool:
-    (value,) = op.values
-    return len(value.shape) == 1 and tuple(op.options["to"]) == value.shape

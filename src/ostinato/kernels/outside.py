@@ -1,37 +1,39 @@
 """What the core does outside the walk, for all steps of a block at once."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ostinato.kernels.core import core
 
 
-def outer(a: Tensor, g: Tensor, before: Tensor | None = None) -> Tensor:
-    """The sum over all rows of `aᵀ g`; added to that of the rows before, in its place."""
-    return _outer(a, g, before, None)
+def outers(
+    a: Sequence[Tensor], g: Tensor, before: Sequence[Tensor | None], summed: bool
+) -> list[Tensor]:
+    """The sums over all rows of `aᵀ g` for each a, and (`summed`) of g, in one pass over g.
 
-
-def outer_and_sum(a: Tensor, g: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The same, and the sum over all rows of g."""
-    sums = torch.zeros(g.shape[-1])
-    return _outer(a, g, before, sums), sums
-
-
-def _outer(a: Tensor, g: Tensor, before: Tensor | None, sums: Tensor | None) -> Tensor:
-    a, g = _rows(a), _rows(g)
-    made = torch.zeros(a.shape[1], g.shape[1]) if before is None else before
+    Each is added to what there was `before`, in its place.
+    """
+    g = _rows(g)
+    rows = [_rows(each) for each in a]
+    shapes = [(each.shape[1], g.shape[1]) for each in rows] + [(g.shape[1],)] * summed
+    made = [
+        torch.zeros(shape) if known is None else known
+        for shape, known in zip(shapes, before, strict=True)
+    ]
     module = core()
     assert module is not None
     module.outer(
-        *made.shape,
-        a.shape[0],
-        a.data_ptr(),
-        a.stride(0),
+        [
+            (each.shape[1], each.data_ptr(), each.stride(0), c.data_ptr(), c.stride(0))
+            for each, c in zip(rows, made, strict=False)
+        ],
+        g.shape[1],
+        g.shape[0],
         g.data_ptr(),
         g.stride(0),
-        made.data_ptr(),
-        made.stride(0),
-        0 if sums is None else sums.data_ptr(),
+        made[-1].data_ptr() if summed else 0,
         torch.get_num_threads(),
     )
     return made
@@ -40,7 +42,3 @@ def _outer(a: Tensor, g: Tensor, before: Tensor | None, sums: Tensor | None) -> 
 def _rows(tensor: Tensor) -> Tensor:
     flat = tensor.reshape(-1, tensor.shape[-1])
     return flat if flat.stride(1) == 1 else flat.contiguous()
-
-
-OUTSIDE = {"outer": outer, "outer_and_sum": outer_and_sum}
-"""What takes the place of torch's, or is not torch's."""

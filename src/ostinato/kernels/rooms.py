@@ -64,7 +64,8 @@ def _room(numbers: int) -> Tensor:
 
 def _ours(tensor: Tensor) -> bool:
     """Whether the memory is still what it was: not handed to another process, nor given back."""
-    return not tensor.is_shared() and tensor.untyped_storage().nbytes() == 4 * tensor.numel()
+    shared: bool = tensor.is_shared()  # type: ignore[no-untyped-call]
+    return not shared and tensor.untyped_storage().nbytes() == 4 * tensor.numel()
 
 
 def _free(tensor: Tensor) -> bool:

@@ -23,8 +23,9 @@ EVERY = -1
 class Walker:
     """Calls the machine for one block of steps.
 
-    `walker(block, reads, vectors, matrices, starts, fresh, histories, writes) → ends`: the state after
-    the last step for the state before the first. Histories are those of `Block.history`, None for a
+    `walker(block, reads, vectors, matrices, starts, fresh, histories, writes, totals) → ends`: the
+    state after the last step for the state before the first. What is summed over all rows is added to
+    `totals`. Histories are those of `Block.history`, None for a
     carried value that nobody remembers.
     """
 
@@ -35,7 +36,7 @@ class Walker:
         sizes = [(rows, columns, width) for _, _, _, rows, _, columns, width in lowered.packs]
         self.machine = module.Walker(lowered.lines, sizes, lowered.kinds, lowered.turned)
         self.isa = module.isa()
-        outside = [slot for slot in lowered.slots if slot.kind not in ("block", "tile")]
+        outside = [slot for slot in lowered.slots if slot.kind not in ("block", "tile", "sum")]
         self._constants = [
             torch.full((slot.width + 64,), slot.number, dtype=torch.float32)
             for slot in outside
@@ -68,6 +69,7 @@ class Walker:
         fresh: Sequence[Tensor | None],
         histories: Sequence[Tensor | None],
         writes: Sequence[Tensor],
+        totals: Sequence[Tensor],
     ) -> list[Tensor]:
         batch, steps = block.batch, len(block.active)
         if not batch or not steps:
@@ -92,6 +94,7 @@ class Walker:
             [arrays[i] for i in self._order],
             block.cut.data_ptr() if block.cut is not None else 0,
             call.carries,
+            [each.data_ptr() for each in totals],
         )
         return call.ends
 

@@ -14,10 +14,10 @@ from ostinato.programs.compiled import Derived, StepProgram
 from ostinato.programs.layout import Layout
 from ostinato.programs.source import Runnable
 
-WALKED, SCANNED, UNKEPT = 1 << 19, 1 << 18, 1 << 26
+WALKED, SCANNED, TILED, UNKEPT = 1 << 19, 1 << 18, 1 << 22, 1 << 26
 """So many numbers of the widest value in a block. A scan works on all its steps at once, and is fastest
-where they stay in the second cache; a walk works on one at a time, and gains by fewer blocks; one that
-keeps nothing beside what it puts out needs no second."""
+where they stay in the second cache; a walk works on one at a time, and gains by fewer blocks, the more
+one that works tile by tile; one that keeps nothing beside what it puts out needs no second."""
 
 
 @dataclass(eq=False)
@@ -45,7 +45,7 @@ class _Call:
     def block_steps(self) -> int:
         if self.whole:
             return max(1, len(self.layout.active))
-        numbers = SCANNED if self.steps.inference.scanned else WALKED
+        numbers = SCANNED if self.steps.inference.scanned else TILED if self.steps.tiled else WALKED
         most = max(1, numbers // max(1, self.layout.batch * self.steps.width))
         # What a block works with is then no more than what a chunk keeps.
         return most if self.chunks == 1 else min(most, max(8, self.chunk_steps // 4))
