@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -87,6 +88,9 @@ bool forked = false;
 
 int threads_of(int wish) { return forked ? 1 : std::max(wish, 1); }
 
+// Tests have what was not written be NaN.
+bool poisoned = false;
+
 // Memory that a calling thread keeps from one call to the next.
 class Scratch {
  public:
@@ -99,6 +103,7 @@ class Scratch {
       if (!room_) throw std::bad_alloc();
       size_ = floats;
     }
+    if (poisoned) std::fill(room_, room_ + size_, NAN);
     return room_;
   }
 
@@ -296,6 +301,7 @@ NB_MODULE(_core, m) {
   m.def("isas", isas, "The instruction sets that were built and that this processor has, best first.");
   m.def("isa", [] { return said(&core()); }, "The one in use.");
   m.def("choose", choose, "Uses another one, for what is lowered from now on.");
+  m.def("poison", [](bool on) { poisoned = on; }, "Fills scratch with NaN at each call, for tests.");
   m.def("operations", operations, "The names of the machine's operations, by number.");
   m.def("outer", outer, "Each C [m, n] += A' B, and sums [n] += the rows of B, over k rows.");
   m.def(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ostinato.kernels.core import core
+from ostinato.kernels.walker import NUMBERS, plain
 
 
 def outers(
@@ -19,7 +20,7 @@ def outers(
     rows = [_rows(each) for each in a]
     shapes = [(each.shape[1], g.shape[1]) for each in rows] + [(g.shape[1],)] * summed
     made = [
-        torch.zeros(shape) if known is None else known
+        torch.zeros(shape, **NUMBERS) if known is None else known
         for shape, known in zip(shapes, before, strict=True)
     ]
     module = core()
@@ -40,5 +41,5 @@ def outers(
 
 
 def _rows(tensor: Tensor) -> Tensor:
-    flat = tensor.reshape(-1, tensor.shape[-1])
+    flat = plain(tensor).reshape(-1, tensor.shape[-1])
     return flat if flat.stride(1) == 1 else flat.contiguous()

@@ -1,13 +1,14 @@
 """A lowered walk that runs: the caller's tensors put where the machine looks for them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ostinato.kernels.core import core
 from ostinato.kernels.lowered import Lowered
-from ostinato.programs.block import Block
+from ostinato.programs.block import HOST, Block
 from ostinato.programs.program import Value
 
 Array = tuple[int, int, int, int, int]
@@ -18,6 +19,9 @@ Carry = tuple[int, int, int, int]
 """Slots of what a step is given and hands on, its width, and the address of what a cut puts back."""
 
 EVERY = -1
+
+NUMBERS: dict[str, Any] = {"dtype": torch.float32, "device": HOST}
+"""What the machine computes with, whatever torch's defaults are."""
 
 
 class Walker:
@@ -38,7 +42,7 @@ class Walker:
         self.isa = module.isa()
         outside = [slot for slot in lowered.slots if slot.kind not in ("block", "tile", "sum")]
         self._constants = [
-            torch.full((slot.width + 64,), slot.number, dtype=torch.float32)
+            torch.full((slot.width + 64,), slot.number, **NUMBERS)
             for slot in outside
             if slot.kind == "constant"
         ]
@@ -75,8 +79,10 @@ class Walker:
         if not batch or not steps:
             return [each.clone() for each in starts]
         call = _Call(block)
-        arrays = [call.rows(_rows(each)) for each in (*reads, *writes)]
-        arrays += [(call.kept(each.contiguous()), 0, 0, 0, EVERY) for each in vectors]
+        arrays = [call.rows(_rows(each)) for each in reads]
+        # A view, or an error: what is written to a copy would be lost.
+        arrays += [call.rows(each.view(each.shape[0], -1)) for each in writes]
+        arrays += [(call.kept(plain(each).contiguous()), 0, 0, 0, EVERY) for each in vectors]
         cut = block.cut is not None
         carry = call.carry if cut or not block.even else call.next_step
         for slots, start, anew, history in zip(self._carried, starts, fresh, histories, strict=True):
@@ -102,8 +108,8 @@ class Walker:
         """The weights as its products read them; once a call, whatever the number of its blocks."""
         known: Tensor | None = block.memo.get(self)
         if known is None:
-            known = block.memo[self] = torch.empty(max(1, self.machine.packed_size))
-            tensors = dict(zip(self.lowered.matrices, matrices, strict=True))
+            known = block.memo[self] = torch.empty(max(1, self.machine.packed_size), **NUMBERS)
+            tensors = dict(zip(self.lowered.matrices, map(plain, matrices), strict=True))
             self.machine.pack(known.data_ptr(), [part(tensors, pack) for pack in self.lowered.packs])
         return known.data_ptr()
 
@@ -164,7 +170,7 @@ class _Call:
         anew = 0
         if fresh is not None and block.cut is not None:
             # Backwards it is what gradients are added to.
-            anew = self.kept(fresh if block.backwards else fresh.contiguous())
+            anew = self.kept(fresh if block.backwards else plain(fresh).contiguous())
         self.carries.append((*slots, width, anew))
 
 
@@ -180,10 +186,14 @@ def part(
     return weight.data_ptr() + 4 * (row * down + column * along), down, along
 
 
+def plain(tensor: Tensor) -> Tensor:
+    """The numbers as they lie in memory: masks, and whatever else a cell may hold, as float32."""
+    return tensor.to(torch.float32).resolve_neg()
+
+
 def _rows(tensor: Tensor) -> Tensor:
     """Rows of numbers, each of which lies together."""
-    if tensor.dtype is not torch.float32:
-        tensor = tensor.float()  # a mask
+    tensor = plain(tensor)
     if tensor.dim() != 2:
         tensor = tensor.reshape(tensor.shape[0], -1) if tensor.numel() else tensor.flatten(1)
     return tensor if tensor.stride(1) == 1 or tensor.shape[1] == 1 else tensor.contiguous()

@@ -193,7 +193,7 @@ class _Walk(torch.autograd.Function):
         _, fresh, weights = _cut_up(call, rest)
         at = call.steps.counters_left_out([layout.sort(each) for each in d_last])
         d_fresh = call.steps.counters_left_out(
-            [None if each is None else torch.zeros_like(each) for each in call.sorted(fresh)]
+            [None if each is None else each.new_zeros(each.shape) for each in call.sorted(fresh)]
         )
         source = layout.source(d_outputs)
         wanted = ctx.needs_input_grad[1]
