@@ -10,6 +10,7 @@ from torch import Tensor
 import ostinato
 from cases.training import TORCHS_LSTM
 from harness import Claim, Entrant, NotThere, Race, Side
+from ostinato.errors import RowError
 from ostinato.interchange import layer_to_torch
 from peers import onnx_runtime
 from sides import inferred
@@ -22,7 +23,10 @@ def session(work: Work, **options: Any) -> Side:
     if kind is None:
         raise NotThere("ostinato.Session is not there yet")
     rows = [np.ascontiguousarray(each) for each in work.x[0].numpy()[:, None]]
-    running, count = kind(work.layer.eval(), streams=1, **options), 0
+    try:
+        running, count = kind(work.layer.eval(), streams=1, **options), 0
+    except RowError as reason:  # bfloat16 needs the compiled core
+        raise NotThere(str(reason)) from None
 
     def step() -> Any:
         nonlocal count
