@@ -5,10 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: help install demo check test bench accuracy clean
+.PHONY: help install demo check test bench accuracy aarch64 clean
 
 help:     ## say what there is
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
 install: $(VENV)/.ready  ## the library and its command line
 
@@ -28,6 +28,9 @@ bench: $(VENV)/.ready-bench  ## measure speed and memory, beside other libraries
 
 accuracy: $(VENV)/.ready-dev  ## train every recipe at full length from three seeds: hours
 	$(BIN)/python benchmarks/accuracy.py
+
+aarch64:  ## the native row on an emulated ARM processor: on Debian, as root, a quarter of an hour
+	tests/aarch64.sh
 
 clean:    ## remove .venv and what was built; runs stay
 	rm -rf $(VENV) build src/ostinato/_core.*
