@@ -176,7 +176,7 @@ class Walker {
       if (kind == Slot::BLOCK) columns += padded;
     }
     const int64_t most = std::max<int64_t>(1, (batch + threads - 1) / threads);
-    int64_t rows = columns ? std::max<int64_t>(tile_rows_, 49152 / columns / 12 * 12) : most;
+    int64_t rows = columns ? std::max<int64_t>(tile_rows_, 16384 / columns / 12 * 12) : most;
     if (!active.empty()) rows = std::min<int64_t>(rows, 24);
     rows = std::min(rows, most);
     int64_t at = 0;

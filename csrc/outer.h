@@ -30,7 +30,7 @@ void product(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const 
   }
 }
 
-constexpr int64_t SLICE = 256;  // rows of A and B whose panels stay in the second cache
+constexpr int64_t SLICE = 512;  // rows of A and B whose panels stay in the second cache
 
 // A tile of C, added to: R columns of A, rows by rows, against a panel of B.
 template <int R, int V>
@@ -131,6 +131,11 @@ inline void panels_of_outers(const Outer* outers, int count, int64_t n, int64_t 
         const int64_t parts = up(each.m, size.rows);
         for (int64_t p = 0; p < parts; ++p) {
           const int64_t m0 = each.m * p / parts, rows = each.m * (p + 1) / parts - m0;
+          // The next tile of C, while this one is summed.
+          const int64_t next = m0 + rows, last = least(each.m, next + size.rows);
+          for (int64_t r = next; r < last; ++r)
+            for (int64_t v = 0; v < width; v += 16)
+              __builtin_prefetch(each.c + r * each.rc + j + v, 1);
           adding(rows, size.panel)(slice, in, packed_b, each.c + m0 * each.rc + j, each.rc, width);
           in += slice * rows;
         }

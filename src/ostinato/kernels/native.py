@@ -5,6 +5,7 @@ from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import torch
+from torch import Tensor
 
 from ostinato.cells import Cell
 from ostinato.kernels.core import core, why_missing
@@ -27,6 +28,9 @@ class NativeProgram(StepProgram):
     """A step's program, as the native core runs it: all that goes with the walk is walked with it."""
 
     tiled = True
+
+    def empty(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+        return room(shape)
 
     def runnable(
         self,

@@ -47,7 +47,8 @@ def _new(numbers: int) -> Tensor:
 def _room(numbers: int) -> Tensor:
     global _given
     _given += 1
-    _forget()
+    if not _given % FEW**3:
+        _forget()
     known = _rooms.setdefault(numbers, deque())
     for _ in range(min(FEW, len(known))):
         used, tensor = known.popleft()

@@ -10,11 +10,12 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor, nn
 
 from ostinato.cells import Cell
+from ostinato.programs.builder import VIEWS
 from ostinato.programs.derive import Backward, derive
 from ostinato.programs.factors import gather_factors
 from ostinato.programs.lower import Lowered, lower, without_weight_work
 from ostinato.programs.memory import plan
-from ostinato.programs.program import Program, Value
+from ostinato.programs.program import Program, Value, producers
 from ostinato.programs.rewrite import rewritten
 from ostinato.programs.source import Runnable, one_step, runnable
 from ostinato.programs.split import Parts, split
@@ -44,6 +45,8 @@ class Derived:
     weights: tuple[int, ...]
     """which of the forward program's weights it reads"""
     forward_weights: tuple[Value, ...]
+    keeps_output: bool
+    """whether what is put out lies where something is kept"""
 
     def by_weight(self, sums: Sequence[Tensor | None]) -> list[Tensor | None]:
         """The gradient of each of the forward program's weights; None where nobody wants it."""
@@ -114,6 +117,10 @@ class StepProgram:
         """What runs a program forwards or backwards, and returns the values to keep."""
         return runnable(program, read, keep, backwards)
 
+    def empty(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+        """Room for what is handed to the caller."""
+        return like.new_empty(shape)
+
     @cached_property
     def inference(self) -> Runnable:
         """The forward pass that keeps nothing."""
@@ -153,8 +160,24 @@ class StepProgram:
                 bool(gradients),
                 tuple(self.program.weights.index(w) for w in used),
                 self.program.weights,
+                _keeps_output(self.program, kept),
             )
         return self._derived[key]
+
+
+def _keeps_output(program: Program, kept: Sequence[Value]) -> bool:
+    """Whether the output is, or is looked at by way of views in, what is kept or handed on."""
+    made_by = producers(program.ops)
+
+    def roots(value: Value) -> set[Value]:
+        op = made_by.get(value)
+        if op is None or op.kind not in VIEWS:
+            return {value}
+        return {root for each in op.values for root in roots(each)}
+
+    taken = {root for each in kept for root in roots(each)} | {*program.sequences, *program.weights}
+    taken |= {root for c in program.carried for each in (c.given, c.handed_on) for root in roots(each)}
+    return bool(roots(program.outputs[0]) & taken)
 
 
 MOST = 256

@@ -1,12 +1,15 @@
 """How a ragged batch lies in memory while it is walked: no padding, the rows of one step together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from ostinato.programs.block import HOST, Block
+
+Empty = Callable[[Tensor, Sequence[int]], Tensor]
+"""Room of a shape, for numbers like those of a tensor."""
 
 
 @dataclass(eq=False)
@@ -97,23 +100,31 @@ class Layout:
             return block.steps(self.take(source, rows))
         return source[rows.start // self.batch : rows.stop // self.batch].unbind()
 
-    def outputs(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+    def outputs(self, like: Tensor, shape: Sequence[int], empty: Empty) -> Tensor:
         """Room for `[B, T, …]`, zero in the padding; step by step, as the walk makes it, if it can."""
         if self.order is None:
-            return like.new_empty(self.time, self.batch, *shape).transpose(0, 1)
+            return empty(like, (self.time, self.batch, *shape)).transpose(0, 1)
         return self._ragged(like, (self.batch, self.time, *shape), filled=True)
 
     def as_outputs(self, values: Tensor) -> Tensor:
         """What the steps of a batch that is not sorted put out, as `outputs` would hold it."""
         return values.view(self.time, self.batch, *values.shape[1:]).transpose(0, 1)
 
-    def gradient(self, x: Tensor, filled: bool) -> Tensor:
+    def by_step(self, x: Tensor) -> bool:
+        """Whether `[B, T, …]` lies as the walk makes it."""
+        return self.order is None and x.transpose(0, 1).is_contiguous()
+
+    def gradient(self, x: Tensor, filled: bool, empty: Empty) -> Tensor:
         """Room for the gradient of x, which autograd copies unless it lies in memory as x does.
 
         Zero in the padding, and everywhere unless all rows are to be `put`.
         """
+        if self.order is None and filled:
+            if self.by_step(x):
+                return empty(x, x.transpose(0, 1).shape).transpose(0, 1)
+            return empty(x, x.shape) if x.is_contiguous() else torch.empty_like(x)
         if self.order is None:
-            return torch.empty_like(x) if filled else torch.zeros_like(x)
+            return torch.zeros_like(x)
         return self._ragged(x, x.shape, filled)
 
     def _ragged(self, like: Tensor, shape: Sequence[int], filled: bool) -> Tensor:

@@ -37,9 +37,16 @@ class _Call:
         return self.derived is None and self.steps.tiled and within
 
     @property
+    def once(self) -> bool:
+        """Whether one block is the whole, its rows as they lie and nobody else's."""
+        layout = self.layout
+        some = layout.order is None and layout.batch * layout.time > 0
+        return some and self.steps.tiled and self.chunks == 1 and self.block_steps >= layout.time
+
+    @property
     def alone(self) -> bool:
-        """Whether what one block puts out is the whole, as it lies."""
-        return self.whole and self.layout.order is None and self.layout.batch * self.layout.time > 0
+        """Whether what one block puts out can be handed out as it is."""
+        return self.once and not (self.derived is not None and self.derived.keeps_output)
 
     @property
     def block_steps(self) -> int:
@@ -114,7 +121,7 @@ def _forward(
     source = layout.source(x)
     at: list[Tensor] = [layout.sort(each) for each in state]
     anew = call.sorted(fresh)
-    outputs = None if call.alone else layout.outputs(x, call.steps.output_shape)
+    outputs = None if call.alone else layout.outputs(x, call.steps.output_shape, call.steps.empty)
     made: list[Tensor] = []
     past: list[Any] = []
     for first, last in call.bounds():
@@ -197,7 +204,9 @@ class _Walk(torch.autograd.Function):
         )
         source = layout.source(d_outputs)
         wanted = ctx.needs_input_grad[1]
-        d_x = layout.gradient(x, bool(derived.program.outputs)) if wanted else None
+        filled = bool(derived.program.outputs)
+        direct = wanted and filled and call.once and layout.by_step(x)
+        d_x = layout.gradient(x, filled, call.steps.empty) if wanted and not direct else None
         sums: list[Tensor | None] = [None] * sum(len(v) for _, v in derived.backward.program.sums)
         for rows, block, values in _blocks_from_the_end(ctx, call, x, fresh, weights, past):
             reads = derived.reads_output_gradient
@@ -206,7 +215,9 @@ class _Walk(torch.autograd.Function):
             outputs, _, at, parts = derived.run.function(
                 block.turned(), *d_output, *values, *known, *at, *d_fresh, *([sums] if sums else [])
             )
-            if d_x is not None and outputs:
+            if direct:
+                d_x = layout.as_outputs(outputs[0])
+            elif d_x is not None and outputs:
                 layout.put(d_x, rows, outputs[0])
             # Not in place, unless the program did so: two weights may share one sum, and a sum of one
             # row is that row itself.
