@@ -53,6 +53,8 @@ def _check(x: Any, name: str) -> None:
         raise KindError(
             f"Session: expected {name} as a numpy array or a torch tensor, got {type(x).__name__}."
         )
+    if isinstance(x, Tensor) and x.layout != torch.strided:
+        raise KindError(f"Session: expected {name} as a dense tensor, got {x.layout}.")
     if isinstance(x, Tensor) and x.device.type != "cpu":
         raise DeviceError(
             f"Session: expected {name} on the CPU, got {x.device}. Move it: {name}.cpu()."

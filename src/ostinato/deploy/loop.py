@@ -36,13 +36,14 @@ class Loop:
 
     def run(self, x: Any, out: Any) -> Any:
         steps = [self._stepped(each) for each in torch.as_tensor(x).unbind(1)]
-        none = torch.empty(self.streams, 0, *self.cell.output_shape)
+        none = torch.empty(self.streams, 0, *self.cell.output_shape, dtype=torch.float32)
         return _given(torch.stack(steps, 1) if steps else none, x, out)
 
-    @torch.no_grad()
     def _stepped(self, x: Tensor) -> Tensor:
-        y, after = self.cell.step(x, self.cell.State(*self.state))
-        self.state = [each.clone() for each in after]
+        # Not within inference mode, whose tensors nobody could write into afterwards.
+        with torch.inference_mode(False), torch.no_grad():
+            y, after = self.cell.step(x, self.cell.State(*self.state))
+            self.state = [each.clone() for each in after]
         return y
 
 

@@ -12,7 +12,15 @@ from ostinato.deploy.arrays import check_writable, readable
 from ostinato.deploy.layers import as_one_cell
 from ostinato.deploy.loop import Loop
 from ostinato.drivers.hooks import before_a_walk
-from ostinato.errors import DeviceError, DtypeError, OptionError, RowError, ShapeError, nearest
+from ostinato.errors import (
+    DeviceError,
+    DtypeError,
+    KindError,
+    OptionError,
+    RowError,
+    ShapeError,
+    nearest,
+)
 from ostinato.kernels.core import why_missing
 from ostinato.kernels.stepper import Stepper, Watched
 from ostinato.programs.compiled import named_tensors, step_program
@@ -182,7 +190,13 @@ class Session:
             check_writable(out, (self.streams, *time, *cell.output_shape))
         if self._engine.stale():
             self.refresh()
-        return getattr(self._engine, what)(x, out)
+        y = getattr(self._engine, what)(x, out)
+        if y is None:
+            raise KindError(
+                f"Session: expected plain arrays, got a {type(x).__name__} without numbers of its own, "
+                "as transforms and modes of torch make them. Call the layer there."
+            )
+        return y
 
     def _write(self, rows: Any, state: Sequence[Tensor]) -> None:
         with torch.no_grad():
