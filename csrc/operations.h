@@ -46,7 +46,7 @@
   /* slopes: the gradient that comes back, then what it meets */                            \
   OP(dsigmoid, 2, a * b * (1.0f - b))                                                       \
   OP(dtanh, 2, a * (1.0f - b * b))                                                          \
-  OP(drelu, 2, choose(b > 0, a, Vec{}))                                                     \
+  OP(drelu, 2, choose(b <= 0, Vec{}, a))                                                    \
   OP(dclamp, 2, choose((b >= p) & (b <= q), a, Vec{}))                                      \
   OP(dclamp_open, 2, choose((b > p) & (b < q), a, Vec{}))                                   \
   OP(dhardtanh, 2, choose((b > p) & (b < q), a, Vec{}))                                     \

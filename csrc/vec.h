@@ -64,7 +64,8 @@ inline Vec absolute(Vec a) { return (Vec)((Bits)a & 0x7fffffff); }
 inline Vec maximum(Vec a, Vec b) { return choose((a > b) | (a != a), a, b); }
 inline Vec minimum(Vec a, Vec b) { return choose((a < b) | (a != a), a, b); }
 inline Vec clamped(Vec a, float low, float high) {
-  return choose(a < low, splat(low), choose(a > high, splat(high), a));
+  const Vec raised = choose(a < low, splat(low), a);
+  return choose(raised > high, splat(high), raised);
 }
 
 // e^a = 2^n · e^r with |r| ≤ ln 2 / 2; the polynomial is that of Moshier's Cephes (expf).
@@ -122,7 +123,7 @@ inline Vec error_function(Vec a) { return each(a, [](float v) { return std::erf(
 inline Vec power(Vec a, float p) {
   return each(a, [p](float v) { return std::pow(v, p); });
 }
-inline Vec sign(Vec a) { return choose(a != a, a, truth(a > 0) - truth(a < 0)); }
+inline Vec sign(Vec a) { return truth(a > 0) - truth(a < 0); }
 
 }  // namespace
 }  // namespace ostinato

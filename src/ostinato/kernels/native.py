@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,7 +14,7 @@ from ostinato.kernels.instructions import known, sums_by_column
 from ostinato.kernels.lowered import lower
 from ostinato.kernels.outside import outers
 from ostinato.kernels.rooms import room
-from ostinato.kernels.walker import Walker
+from ostinato.kernels.walker import NUMBERS, Walker
 from ostinato.programs import operator
 from ostinato.programs.builder import WALKABLE_SUMS
 from ostinato.programs.compiled import StepProgram, step_program
@@ -46,9 +47,9 @@ class NativeProgram(StepProgram):
         parts = walked_together(split(program), operations)
         made = _NativeSource(program, parts, {*read}, keep, backwards, operations)
         source = made.text()
-        function = as_function(
-            source, tanh=tanh, room=room, zeros=torch.zeros, walker=Walker(made.lowered), outers=outers
-        )
+        zeros = partial(torch.zeros, **NUMBERS)
+        walker = Walker(made.lowered)
+        function = as_function(source, tanh=tanh, room=room, zeros=zeros, walker=walker, outers=outers)
         return Runnable(source, function, scanned=False, first_by_step=False)
 
 
