@@ -71,18 +71,19 @@ def in_float32(cell, row, x, state=None):
     return cell, row, x, state
 
 
-def same(got, expected, dtype=None):
+def same(got, expected, dtype=None, equal_nan=False):
     """At the tolerance of a kind of number, that of what is expected if none is named."""
     assert got.keys() == expected.keys()
     for name, each in expected.items():
         rtol, atol = TOLERANCES[dtype if dtype and each.is_floating_point() else each.dtype]
         # A sum of many terms is known to a part of the largest, not of itself.
-        atol *= max(1.0, float(each.abs().max())) if each.numel() else 1.0
+        atol *= max(1.0, float(each.abs().nan_to_num(0, 0, 0).max())) if each.numel() else 1.0
         torch.testing.assert_close(
             got[name].to(each.dtype),
             each,
             rtol=rtol,
             atol=atol,
+            equal_nan=equal_nan,
             msg=lambda m, name=name: f"{name}: {m}",
         )
 
