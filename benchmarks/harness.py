@@ -102,7 +102,7 @@ class Entrant:
 class Race:
     """Ours beside its peers, on the same work.
 
-    The figure of a claim is a peer, or several as "a | b", of which the fastest counts: how many times
+    The figure of a claim is a peer, or several as "a or b", of which the fastest counts: how many times
     as long as ours it takes. `tolerance`: how far a number may be from its like, by the largest of its
     tensor. `gates`: how wide the products of a step are, where a share of the machine's rate is meant.
     `calls`: of each side in one turn. `patience`: the share of the seconds given that it takes.
@@ -181,7 +181,7 @@ class Race:
 
     def beside(self, claim: Claim, taken: Times) -> Results:
         """What is claimed beside a peer, or beside the fastest of several, and what was found."""
-        peers = [each for each in claim.figure.split(" | ") if each in taken]
+        peers = [each for each in claim.figure.split(" or ") if each in taken]
         said = {"sign": claim.sign, "at_least": claim.limit, "aim": claim.aim}
         if not peers:
             return {**said, "ratio": None, "met": None}

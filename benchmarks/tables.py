@@ -121,8 +121,8 @@ def row(titles: list[str], claim: Claim, ratio: float | None, met: bool | None) 
     name, what, share = titles
     found = "not there" if ratio is None else f"{ratio:.2f}" if met else f"*{ratio:.2f}*"
     aim = "" if claim.aim is None else f"{claim.aim:g}"
-    beside = claim.figure.replace(" | ", " or ")
-    return f"| {name} | {what} | {beside} | {claim.sign} {claim.limit:g} | {aim} | {found} | {share} |"
+    limit = f"{claim.sign} {claim.limit:g}"
+    return f"| {name} | {what} | {claim.figure} | {limit} | {aim} | {found} | {share} |"
 
 
 BRIEF: dict[str, Callable[[Cases], str]] = {"speed": of_plain_torch, "peers": of_peers}

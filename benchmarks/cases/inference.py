@@ -21,7 +21,7 @@ def beside_both(name: str, cell: Maker, gates: Gates, sizes: Sizes, least: float
         sizes,
         cell,
         sides,
-        (Claim("torch.nn | ONNX Runtime", "≥", least, aim),),
+        (Claim("torch.nn or ONNX Runtime", "≥", least, aim),),
         gates,
         training=False,
         pause=0.005,

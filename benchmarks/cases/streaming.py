@@ -70,7 +70,7 @@ def whole(work: Work) -> Side:
 def one_step(hidden: int, claims: tuple[Claim, ...]) -> Race:
     return Race(
         f"stream/lstm-{hidden}",
-        "one step of one stream from Python, over",
+        "one step of one stream from Python",
         Sizes(hidden, inputs=hidden, time=50, batch=1),
         TORCHS_LSTM,
         {
@@ -90,7 +90,7 @@ def narrower(hidden: int) -> Race:
     """Weights kept in bfloat16; the state stays in float32."""
     return Race(
         f"bfloat16/lstm-{hidden}",
-        "one step of one stream from Python, weights in bfloat16, over",
+        "one step of one stream from Python, weights in bfloat16",
         Sizes(hidden, inputs=hidden, time=50, batch=1),
         TORCHS_LSTM,
         {
@@ -104,7 +104,7 @@ def narrower(hidden: int) -> Race:
     )
 
 
-_ONNX = "ONNX Runtime | ONNX Runtime, 2 threads"
+_ONNX = "ONNX Runtime or ONNX Runtime, 2 threads"
 
 CASES = [
     one_step(32, (Claim("nn.LSTM", "≥", 20, 40), Claim(_ONNX, "≥", 2, 3))),

@@ -122,7 +122,7 @@ def test_a_claim(sign, value, met):
 
 
 def test_of_several_peers_the_fastest_counts():
-    case = race(claims=(Claim("a | b | gone", "≥", 2.0),))
+    case = race(claims=(Claim("a or b or gone", "≥", 2.0),))
     taken = {"ours": [1.0, 1.0, 1.0], "a": [5.0, 5.0, 5.0], "b": [3.0, 3.0, 3.0]}
     found = case.beside(case.claims[0], taken)
     assert (found["peer"], found["ratio"], found["met"]) == ("b", 3.0, True)

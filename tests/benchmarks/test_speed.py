@@ -114,7 +114,7 @@ def test_the_table_beside_others():
         "share_of_machine": {"ours": 0.6},
         "beside": {"torch.nn": {**claimed, "ratio": 1.5, "met": True}},
     }
-    missed = {"case": "b", "beside": {"a | b": {**claimed, "ratio": 1.0, "met": False}}}
+    missed = {"case": "b", "beside": {"a or b": {**claimed, "ratio": 1.0, "met": False}}}
     absent = {"case": "c", "beside": {"d": {**claimed, "aim": None, "ratio": None, "met": None}}}
     cell = {"sign": "≥", "at_least": 1.0, "aim": None, "met": True}
     family = {
