@@ -16,9 +16,7 @@ PAGE = ROOT / "docs/add-a-cell.md"
 
 def copied(to):
     """A clone, but for MNIST and for what the page does not touch."""
-    shutil.copytree(
-        ROOT / "src", to / "src", ignore=shutil.ignore_patterns("__pycache__", "bundle", "*.so")
-    )
+    shutil.copytree(ROOT / "src", to / "src", ignore=shutil.ignore_patterns("__pycache__", "bundle"))
     shutil.copytree(
         ROOT / "tests/contract", to / "tests/contract", ignore=shutil.ignore_patterns("__pycache__")
     )

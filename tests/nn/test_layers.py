@@ -448,7 +448,7 @@ def test_explain_says_who_runs_it(capsys):
     said = capsys.readouterr().out
     for name in ("0.l0: LSTM(", "0.l0_reverse: ", "0.l1: ", "0.l1_reverse: "):
         assert name in said
-    assert "row program" in said
+    assert "row native" in said
 
 
 def test_drivers_take_layers_that_are_batch_first():
