@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,9 @@ def write(
     return together
 
 
+@cache
 def commit() -> str:
-    """Of the library that was measured; with `-dirty` if it had been changed since."""
+    """Of the library that is measured; with `-dirty` if it had been changed when measuring began."""
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     here = Path(ostinato.__file__).parent
     return subprocess.run(describe, cwd=here, check=True, capture_output=True, text=True).stdout.strip()

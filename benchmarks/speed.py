@@ -51,17 +51,15 @@ def main(
             if check:
                 case.check()
             else:
-                found.setdefault(case.table, {})[case.name] = measured(case, seconds)
+                # Each at once, so that who stops the rest loses nothing.
+                found[case.table] = recorded(case, measured(case, seconds), out)
         except NotThere as reason:
             print(f"{case.name}: {reason}")
         except AssertionError as difference:
             wrong.append(case.name)
             print(f"{case.name}: {difference}")
-    for table, results in found.items():
-        path = todays(table, out)
-        note = "Times in ms are medians; sides take turns."
-        together = write(path, "cases", results, machine(), versions(), note)
-        print(f"{tables.full(together)}\n\n{tables.BRIEF[table](together)}\n\n{path}\n")
+    for table, together in found.items():
+        print(f"{tables.full(together)}\n\n{tables.BRIEF[table](together)}\n\n{todays(table, out)}\n")
     if wrong:
         print(f"Wrong numbers, so no figures: {', '.join(wrong)}")
         raise typer.Exit(1)
@@ -88,6 +86,13 @@ def measured(case: Case, seconds: float) -> Results:
         "met": case.met(results),
         **results,
     }
+
+
+def recorded(case: Case, results: Results, out: Path | None) -> dict[str, Results]:
+    """All that the day's record of this table has by now."""
+    note = "Times in ms are medians; sides take turns."
+    path = todays(case.table, out)
+    return write(path, "cases", {case.name: results}, machine(), versions(), note)
 
 
 if __name__ == "__main__":

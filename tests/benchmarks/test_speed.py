@@ -89,6 +89,13 @@ def test_wrong_numbers_have_no_figures(few, tmp_path):
     assert list(json.loads(path.read_text())["cases"]) == ["try/one", "try/two"]
 
 
+def test_who_stops_the_rest_keeps_what_was_measured(few, tmp_path, monkeypatch):
+    monkeypatch.setattr(Wrong, "check", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run("try/one", "try/wrong", "--seconds", "0", "--out", str(tmp_path)).exit_code != 0
+    (path,) = tmp_path.iterdir()
+    assert list(json.loads(path.read_text())["cases"]) == ["try/one"]
+
+
 def test_the_short_form_measures_nothing(few, tmp_path):
     done = run("try/o*", "try/absent", "--check", "--out", str(tmp_path))
     assert done.exit_code == 0
