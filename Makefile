@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: help install demo check test bench accuracy aarch64 clean
+.PHONY: help install demo check test sanitize bench accuracy aarch64 clean
 
 help:     ## say what there is
 	@grep -E '^[a-z0-9]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,6 +22,9 @@ check: $(VENV)/.ready-dev  ## format, lint, types
 
 test: $(VENV)/.ready-dev  ## the whole test suite
 	$(BIN)/python -m pytest -n auto
+
+sanitize: $(VENV)/.ready-dev  ## the native core with address and undefined-behaviour sanitizers: three minutes
+	.ci/sanitize $(BIN)/python
 
 bench: $(VENV)/.ready-bench  ## measure speed and memory, beside other libraries too: most of an hour
 	$(BIN)/python benchmarks/speed.py
