@@ -158,6 +158,28 @@ def test_memory_that_was_not_written_is_not_read(name, poisoned):
         rows_agree(cell, x, state, **marks)
 
 
+class Halved(Cell):
+    """What a product reads is scratch of the step: no later step may have written over it."""
+
+    State = HiddenState
+
+    def __init__(self, inputs, size):
+        super().__init__(inputs, size)
+        self.W, self.U = nn.Parameter(torch.empty(inputs, size)), nn.Parameter(torch.empty(size, size))
+
+    def step(self, x, state):
+        half = state.h * 0.5
+        h = half + torch.tanh(x @ self.W + half @ self.U) * 0.5
+        return h, HiddenState(h)
+
+
+@pytest.mark.parametrize("make", [Halved, LSTM, GRU, SRU, LayerNormLSTM, CASES["gru-reset-after"]])
+@pytest.mark.parametrize("size", [128, 150])
+def test_rows_of_more_than_one_tile(make, size):
+    cell = randomise(make(4, size), 1, scale=0.1)
+    rows_agree(cell, draw(2, 3, 5, 4).requires_grad_(), some_state(cell, 3, 3))
+
+
 # Numbers at the edge.
 
 

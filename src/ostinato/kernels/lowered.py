@@ -280,11 +280,27 @@ class _Lowering:
             read = any(operand in here for each in others for operand in each.operands)
             columns = {(handed_on[slot], column) for slot, column in made if slot in handed_on}
             scratch = any(self.slots[slot].kind in ("block", "tile") for slot, _ in made)
-            if alike and columns and not (read or scratch) and self._beside(first, columns):
+            lasting = not scratch and self._lasts(stage)
+            if alike and columns and lasting and not read and self._beside(first, columns):
                 stages.remove(stage)
                 stages.append(stage)
                 return True
         return False
+
+    def _lasts(self, stage: Stage) -> bool:
+        """Whether what a stage reads is still there when the next step has begun.
+
+        Scratch is not, and a state that whole rows are read of may be half written over.
+        """
+        for each in stage.instructions:
+            for operand in each.operands:
+                if isinstance(operand, Piece) or operand.base in self.code.made:
+                    slot, _, _ = self._place(operand, each.width)
+                    if self.slots[slot].kind == "block":
+                        return False
+            if any(isinstance(t.a, Run) and t.a.base in self.given for t in each.terms):
+                return False
+        return True
 
     def _beside(self, stage: Stage, made: set[tuple[Value, int]]) -> bool:
         """Whether a stage reads what is put off no further than its own columns."""
