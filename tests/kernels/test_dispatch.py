@@ -72,3 +72,21 @@ def test_a_row_that_does_not_exist():
         Recurrent(LSTM(I, H), row="programme")
     row, _ = choose_row(LSTM(I, H), torch.zeros(1, 1, I))
     assert row.name == ("program" if why_missing() else "native")
+
+
+class Own(torch.Tensor):
+    """A tensor that somebody has made more of."""
+
+
+def test_memory_that_is_more_than_numbers_is_not_the_cores():
+    cell = LSTM(I, H)
+    x = torch.randn(2, 3, I)
+    row, reasons = choose_row(cell, x.as_subclass(Own))
+    assert row.name == "program"
+    assert "a Own is more than that, or less" in reasons["native"]
+    with torch._subclasses.FakeTensorMode():
+        row, reasons = choose_row(cell, torch.randn(2, 3, I))
+    assert row.name == "program"
+    assert "FakeTensor" in reasons["native"]
+    outputs, _ = Recurrent(cell)(x.as_subclass(Own))
+    torch.testing.assert_close(torch.Tensor(outputs), Recurrent(cell)(x)[0])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ostinato.cells import Cell
 from ostinato.cells.checks import autocast_chooses
@@ -62,6 +62,11 @@ def _native(cell: Cell, x: Tensor) -> str | None:
         return f"it runs on CPUs, and x is on {x.device}"
     if x.dtype != torch.float32:
         return f"it computes in float32, and x is {x.dtype}"
+    if not torch.compiler.is_compiling():
+        for each in (x, *cell.parameters(), *cell.buffers()):
+            # Its numbers may be elsewhere than where its memory is, or nowhere.
+            if type(each) not in (Tensor, nn.Parameter):
+                return f"it reads memory, and a {type(each).__name__} is more than that, or less"
     return _program(cell, x) or native.why_not(cell)
 
 
