@@ -765,26 +765,3 @@ def test_one_session_in_two_threads_is_told_so():
         done.set()
         other.join()
     assert "Make a session for each thread" in errors[0]
-
-
-class Holding(Cell):
-    """A product with a buffer that torch negates when it is read: its memory says otherwise."""
-
-    State = HiddenState
-
-    def __init__(self, size):
-        super().__init__(size, size)
-        self.register_buffer("W", torch._neg_view(torch.randn(size, size) / size))
-
-    def step(self, x, state):
-        h = torch.tanh((x + state.h) @ self.W)
-        return h, HiddenState(h)
-
-
-def test_a_buffer_is_read_as_numbers_not_as_memory():
-    layer, x = Recurrent(Holding(20)), torch.randn(1, 3, 20)
-    session = Session(layer)
-    with torch.no_grad():
-        expected, _ = layer(x)
-    for t in range(3):
-        torch.testing.assert_close(session.step(x[:, t]), expected[:, t])

@@ -10,7 +10,7 @@ from ostinato.kernels.core import core
 from ostinato.kernels.instructions import known
 from ostinato.kernels.lowered import Lowered, lower
 from ostinato.kernels.slices import by_slices
-from ostinato.kernels.walker import Walker, part, plain
+from ostinato.kernels.walker import Walker, part
 from ostinato.programs.compiled import StepProgram
 from ostinato.programs.program import Carried, Op, Program, Value, producers
 from ostinato.programs.split import live
@@ -73,7 +73,7 @@ class Stepper:
 
     def load(self, weights: Sequence[Tensor], watched: Sequence[Watched]) -> None:
         """Packs the weights of the program anew."""
-        known = dict(zip(self.steps.program.weights, map(plain, weights), strict=True))
+        known = dict(zip(self.steps.program.weights, weights, strict=True))
         for room, value in zip(self.vectors, self.lowered.vectors, strict=True):
             room.copy_(known[value])
         self.machine.pack([part(known, pack) for pack in self.lowered.packs])
