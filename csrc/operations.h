@@ -65,6 +65,7 @@
   OP(mix, 3, a + c * (b - a))                                                               \
   OP(less_mul, 2, (1.0f - a) * b)                                                           \
   OP(sigmoid_mul_add, 3, sigmoid(a * b + c))                                                \
+  OP(tanh_mul_add, 3, hyperbolic_tangent(a * b + c))                                        \
   OP(mul_dsigmoid, 3, a * b * (c * (1.0f - c)))                                             \
   OP(mul_dtanh, 3, a * b * (1.0f - c * c))                                                  \
   OP(mul_dtanh_add, 4, a * b * (1.0f - c * c) + d)                                          \

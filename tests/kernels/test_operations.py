@@ -39,6 +39,7 @@ EXACTLY = {
     "mix": lambda a, b, c: a + c * (b - a),
     "less_mul": lambda a, b: (1 - a) * b,
     "sigmoid_mul_add": lambda a, b, c: torch.sigmoid(a * b + c),
+    "tanh_mul_add": lambda a, b, c: torch.tanh(a * b + c),
     "mul_dsigmoid": lambda a, b, c: a * b * (c * (1 - c)),
     "mul_dtanh": lambda a, b, c: a * b * (1 - c * c),
     "mul_dtanh_add": lambda a, b, c, d: a * b * (1 - c * c) + d,
@@ -62,7 +63,15 @@ ROWS |= {"dsoftmax"}
 """Of whole rows: those that the contract's cells meet."""
 
 POINTWISE = [name for name in (core().operations() if core() else []) if name not in ROWS]
-INPUTS = {"where": 3, "mix": 3, "add3": 3, "mul_add": 3, "sigmoid_mul_add": 3, "mul_dsigmoid": 3}
+INPUTS = {
+    "where": 3,
+    "mix": 3,
+    "add3": 3,
+    "mul_add": 3,
+    "sigmoid_mul_add": 3,
+    "mul_dsigmoid": 3,
+    "tanh_mul_add": 3,
+}
 INPUTS |= {"mul_dtanh": 3, "less_mul_dtanh": 3, "mul_mul_add": 4, "mul_dtanh_add": 4}
 INPUTS |= {"sub_mul_dsigmoid": 4}
 BINARY = {"add", "sub", "mul", "div", "maximum", "minimum", "gt", "ge", "lt", "le", "eq", "ne"}

@@ -10,12 +10,17 @@ Pattern = Any
 """A letter stands for any operand, the same one each time; `1` for that number."""
 
 PATTERNS: tuple[tuple[str, str, Pattern], ...] = (
-    ("sub_mul_dsigmoid", "abcd", ("dsigmoid", ("mul", "a", ("sub", "b", "c")), "d")),
+    (
+        "sub_mul_dsigmoid",
+        "abcd",
+        ("dsigmoid", ("add", ("neg", ("mul", "a", "c")), ("mul", "a", "b")), "d"),
+    ),
     ("mul_dsigmoid", "abc", ("dsigmoid", ("mul", "a", "b"), "c")),
     ("mul_dtanh_add", "abcd", ("add", ("dtanh", ("mul", "a", "b"), "c"), "d")),
     ("less_mul_dtanh", "abc", ("dtanh", ("mul", "a", ("sub", "1", "b")), "c")),
     ("mul_dtanh", "abc", ("dtanh", ("mul", "a", "b"), "c")),
     ("mix", "abc", ("add", ("mul", ("sub", "1", "c"), "a"), ("mul", "c", "b"))),
+    ("tanh_mul_add", "abc", ("tanh", ("add", ("mul", "a", "b"), "c"))),
     ("sigmoid_mul_add", "abc", ("sigmoid", ("add", ("mul", "a", "b"), "c"))),
     ("mul_mul_add", "abcd", ("add", ("mul", "a", "b"), ("mul", "c", "d"))),
     ("mul_add", "abc", ("add", ("mul", "a", "b"), "c")),
@@ -54,10 +59,14 @@ class _Fusing:
                 self.reads[piece] = self.reads.get(piece, 0) + 2
 
     def run(self) -> list[Instruction]:
-        for fusion in (self._into_product, self._activated, self._pattern):
+        for fusion in (self._into_product, self._activated):
             for instruction in list(self.list):
                 if instruction in self.list:
                     fusion(instruction)
+        # From the end, so that what is joined is as long as it can be.
+        for instruction in self.list[::-1]:
+            if instruction in self.list:
+                self._pattern(instruction)
         return self.list
 
     def _alone(self, operand: Operand, op: str = "") -> Instruction | None:
