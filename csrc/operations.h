@@ -62,7 +62,7 @@
   OP(mul_add, 3, a * b + c)                                                                 \
   OP(mul_mul_add, 4, a * b + c * d)                                                         \
   OP(mul_tanh, 2, a * hyperbolic_tangent(b))                                                \
-  OP(mix, 3, a + c * (b - a))                                                               \
+  OP(mix, 3, (1.0f - c) * a + c * b)                                                        \
   OP(less_mul, 2, (1.0f - a) * b)                                                           \
   OP(sigmoid_mul_add, 3, sigmoid(a * b + c))                                                \
   OP(tanh_mul_add, 3, hyperbolic_tangent(a * b + c))                                        \
