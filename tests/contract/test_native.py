@@ -368,6 +368,7 @@ import os, resource, sys
 import torch
 from tests.contract.test_native import draw, layer_of, trained
 
+torch.set_num_threads(1)  # or torch's own operations wait, in the child, for threads of the parent
 layer, x = layer_of(sizes=(3, 300)), draw(1, 64, 400, 3, dtype=torch.float32)
 trained(layer, x[:, :3])
 pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
