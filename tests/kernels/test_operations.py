@@ -36,7 +36,7 @@ EXACTLY = {
     "mul_add": lambda a, b, c: a * b + c,
     "mul_mul_add": lambda a, b, c, d: a * b + c * d,
     "mul_tanh": lambda a, b: a * b.tanh(),
-    "mix": lambda a, b, c: a + c * (b - a),
+    "mix": lambda a, b, c: (1 - c) * a + c * b,
     "less_mul": lambda a, b: (1 - a) * b,
     "sigmoid_mul_add": lambda a, b, c: torch.sigmoid(a * b + c),
     "tanh_mul_add": lambda a, b, c: torch.tanh(a * b + c),
