@@ -113,6 +113,8 @@ def by_torch(name, inputs):
 @pytest.mark.parametrize("name", POINTWISE)
 def test_an_operation_is_torchs(name, isa):
     inputs = grid(count_of(name))
+    if name == "mix":
+        inputs[2] = inputs[2].sigmoid()  # a share: of anything else the two parts cancel
     with _chosen(isa):
         got = by_the_machine(name, inputs)
     exact = by_torch(name, [each.double() for each in inputs]).float()
