@@ -250,8 +250,7 @@ double multiply_adds(int64_t rounds) {
 extern const Core OSTINATO_CORE;
 #define OSTINATO_TEXT(NAME) #NAME
 #define OSTINATO_NAME(NAME) OSTINATO_TEXT(NAME)
-const Core OSTINATO_CORE = {OSTINATO_NAME(OSTINATO_CORE), LANES,   tiles, pack,
-                            run,                          product, outer, outer_scratch, multiply_adds,
-                            stepper};
+const Core OSTINATO_CORE = {OSTINATO_NAME(OSTINATO_CORE), LANES, tiles, pack, run, outer, outer_scratch,
+                            multiply_adds, stepper};
 
 }  // namespace ostinato

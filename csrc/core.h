@@ -38,7 +38,7 @@ constexpr int INPUTS = 5, OUTPUTS = 3, NUMBERS = 4, SEGMENTS = 8, ADDENDS = 3, M
 struct Instruction {
   int32_t op;  // of operations.h, or PRODUCT
   int32_t inputs, outputs, segments;
-  int32_t activation;  // of a product: an operation of one input, or -1
+  int32_t activation;  // of a product: see product.h
   int64_t width;       // of a row-wise operation
   Operand in[INPUTS], out[OUTPUTS];
   Segment segment[SEGMENTS];
@@ -124,8 +124,6 @@ struct Core {
   void (*pack)(const Pack&, const float* base, int64_t sk, int64_t sn, float* arena);
   void (*run)(const Plan&, const Walk&, float* scratch, int64_t scratch_each,
               int64_t block_rows);
-  void (*product)(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const float* packed,
-                  const float* addend, float* c, int64_t rc, int threads);
   void (*outer)(const Outer* outers, int count, int64_t n, int64_t k, const float* b, int64_t rb,
                 float* sums, float* scratch, int threads);
   int64_t (*outer_scratch)(int64_t m);

@@ -1,34 +1,10 @@
-// Products over all rows of many steps: the gradient of a weight, and rows by a packed weight.
+// Products over all rows of many steps: the gradient of a weight.
 #pragma once
 
 #include "product.h"
 
 namespace ostinato {
 namespace {
-
-// C [M, N] = A [M, K] packed B (+ one addend for all rows).
-void product(int64_t m, int64_t n, int64_t k, const float* a, int64_t ra, const float* packed,
-             const float* addend, float* c, int64_t rc, int threads) {
-  const Tiles size = tiles(n);
-  const int64_t tasks = up(m, 96);
-  (void)threads;
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) if (threads > 1 && tasks > 1) schedule(static)
-#endif
-  for (int64_t task = 0; task < tasks; ++task) {
-    const int64_t first = m * task / tasks, last = m * (task + 1) / tasks;
-    const int64_t parts = up(last - first, size.rows);
-    Ahead none;
-    for (int64_t j = 0; j < n; j += size.panel)
-      for (int64_t p = 0; p < parts; ++p) {
-        const int64_t r0 = first + (last - first) * p / parts;
-        const int64_t r1 = first + (last - first) * (p + 1) / parts;
-        const Terms terms{a + r0 * ra, ra, k, packed + j * k};
-        Ending end{c + r0 * rc + j, rc, {addend ? addend + j : nullptr}, {0}, addend ? 1 : 0, NOTHING, 0};
-        kernel(r1 - r0, size.panel)(&terms, 1, end, least(size.panel, n - j), none);
-      }
-  }
-}
 
 constexpr int64_t SLICE = 512;  // rows of A and B whose panels stay in the second cache
 

@@ -21,7 +21,7 @@ Kind = Literal["array", "given", "handed on", "weight", "constant", "block", "ti
 ARRAY, BLOCK, TILE, SUM = 0, 2, 3, 4  # of csrc/core.h
 ACTIVATIONS = {"": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
 MOST_SLOTS = 192
-FIXED, LATER = 1, 2  # of an operand: one number a row; asked for ahead of the next step
+FIXED = 1  # of an operand: the same column whatever the tile's
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class _Lowering:
         stages = self._stages(code)
         self._store(stages)
         turned = self._turn(stages)
-        lines = [self._stage(stage, stages) for stage in stages]
+        lines = [self._stage(stage) for stage in stages]
         if len(self.slots) > MOST_SLOTS:
             raise Unknown(
                 f"its walk has {len(self.slots)} values, more than the {MOST_SLOTS} it can hold"
@@ -253,7 +253,7 @@ class _Lowering:
 
     # For the machine.
 
-    def _stage(self, stage: Stage, stages: Sequence[Stage]) -> tuple[Any, ...]:
+    def _stage(self, stage: Stage) -> tuple[Any, ...]:
         lines = [self._line(each, stage) for each in stage.instructions]
         return stage.width, stage.whole, lines, self._ahead(stage)
 

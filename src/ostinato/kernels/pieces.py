@@ -145,18 +145,6 @@ def _runs(bases: tuple[Base, ...], which: NDArray[np.int64], index: NDArray[np.i
     return runs
 
 
-def cut(runs: Iterable[Run], at: Iterable[int]) -> list[Run]:
-    """The same runs, with a new one beginning at each of some places."""
-    places = sorted(set(at))
-    result, begin = [], 0
-    for run in runs:
-        inside = [p for p in places if begin < p < begin + run.length]
-        for start, stop in zip([begin, *inside], [*inside, begin + run.length], strict=True):
-            result.append(run.part(start - begin, stop - start))
-        begin += run.length
-    return result
-
-
 def within(runs: Iterable[Run], start: int, stop: int) -> list[Run]:
     """The runs of a part of a row."""
     result, begin = [], 0
