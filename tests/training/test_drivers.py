@@ -85,7 +85,9 @@ def test_the_static_recipe_equals_the_dynamic_one(static_recipe, tiny_folder, tm
         "The first step compiles the unrolled loop; that may take minutes.",
         f"Compiled in {record.compile_seconds:.1f} s.",
     ]
+    assert record.ran_by == ["unrolled program, compiled"]
     assert runs["dynamic"].read_record().compile_seconds is None
+    assert runs["dynamic"].read_record().ran_by in (["native"], ["program"])
 
 
 def test_a_static_model_reads_any_number_of_images(static_recipe, tiny_folder, tmp_path, monkeypatch):
@@ -128,6 +130,7 @@ def test_a_run_says_when_nothing_was_compiled(static_recipe, tiny_folder, tmp_pa
     record = run.read_record()
     assert record.compile_seconds == 0
     assert record.uncompiled.endswith("no compiler here")
+    assert record.ran_by == ["unrolled program, uncompiled"]
 
 
 def test_the_two_drivers_have_the_same_weights(static_recipe):
@@ -174,12 +177,12 @@ def test_interrupted_and_resumed_ends_at_the_same_step(early, tiny_folder, tmp_p
 def test_killed_after_the_end_and_resumed_takes_no_further_step(
     early, tiny_folder, tmp_path, monkeypatch
 ):
-    from ostinato.training import loop
+    from ostinato.training import stepped
 
     whole, score = early
     path = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_model", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(stepped, "save_model", lambda *_: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             training.train(tiny(until_batch_accuracy=0.5), path, data=tiny_folder, threads=1)
     run, again = training.resume(path)
@@ -191,7 +194,7 @@ def test_killed_after_the_end_and_resumed_takes_no_further_step(
 
 def test_reaching_it_is_not_passing_it():
     """3 of 10 right is no more than 0.3, which single precision would have it be."""
-    from ostinato.training import loop
+    from ostinato.training import learning
 
     class Guess(torch.nn.Module):
         def __init__(self):
@@ -204,11 +207,11 @@ def test_reaching_it_is_not_passing_it():
     network = Guess()
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     labels = torch.zeros(10, dtype=torch.long)
-    _, accuracy = loop._learn(network, optimizer, labels, labels, 0.0)
+    _, accuracy = learning.learn(network, optimizer, labels, labels, 0.0)
     assert accuracy == 0.3
     step = training.Step(step=1, epoch=1, seconds=0.0, step_ms=1.0, loss=1.0, accuracy=accuracy)
-    assert loop._early_end(tiny(until_batch_accuracy=0.3), step, 5) is None
-    assert "reached an accuracy of 0.3000, above 0.29." in loop._early_end(
+    assert learning.early_end(tiny(until_batch_accuracy=0.3), step, 5) is None
+    assert "reached an accuracy of 0.3000, above 0.29." in learning.early_end(
         tiny(until_batch_accuracy=0.29), step, 5
     )
 
@@ -225,8 +228,9 @@ def test_older_runs_can_be_read(early, tmp_path):
 
     whole, _ = early
     content = json.loads((whole.path / "run.json").read_text())
-    for key in ("ended", "compile_seconds", "uncompiled"):
+    for key in ("ended", "compile_seconds", "uncompiled", "ran_by"):
         del content[key]
     (tmp_path / "run.json").write_text(json.dumps(content))
     record = RunFolder(tmp_path).read_record()
     assert (record.ended, record.compile_seconds, record.uncompiled) == (None, None, None)
+    assert record.ran_by == []

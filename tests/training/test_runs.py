@@ -70,6 +70,7 @@ def test_what_a_run_leaves(whole, recipe, tiny_folder):
     assert record.versions["torch"].startswith(torch.__version__.split("+")[0])
     assert record.data_folder == str(tiny_folder)
     assert record.threads == 1
+    assert record.ran_by in (["native"], ["program"])
     assert record.step_ms["quartile_1"] <= record.step_ms["median"] <= record.step_ms["quartile_3"]
     assert record.step_ms["seconds_per_500_steps"] == pytest.approx(
         record.step_ms["median"] / 2, abs=1e-3
@@ -87,9 +88,9 @@ def test_what_a_run_leaves(whole, recipe, tiny_folder):
 
 def test_the_tested_model_is_the_one_on_the_disk(recipe, tiny_folder, tmp_path, monkeypatch):
     """Whatever is in memory: the score is that of the file."""
-    from ostinato.training import loop
+    from ostinato.training import stepped
 
-    real = loop.save_model
+    real = stepped.save_model
 
     def save_zeros(path, network, *rest):
         with torch.no_grad():
@@ -100,7 +101,7 @@ def test_the_tested_model_is_the_one_on_the_disk(recipe, tiny_folder, tmp_path, 
             for weight, value in zip(network.parameters(), kept, strict=True):
                 weight.copy_(value)
 
-    monkeypatch.setattr(loop, "save_model", save_zeros)
+    monkeypatch.setattr(stepped, "save_model", save_zeros)
     _, score = training.train(recipe, tmp_path / "run", data=tiny_folder)
     assert score.loss == pytest.approx(torch.tensor(10.0).log().item(), abs=1e-6)
 
@@ -238,11 +239,11 @@ def test_a_checkpoint_killed_within_is_the_one_before(tiny_recipe, tiny_folder, 
 
 def test_finished_before_the_test(whole, recipe, tiny_folder, tmp_path, monkeypatch):
     """All steps taken, then killed: only the saving and testing are left to do."""
-    from ostinato.training import loop
+    from ostinato.training import stepped
 
     path = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_model", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(stepped, "save_model", lambda *_: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             training.train(recipe, path, data=tiny_folder, threads=1)
     run, _ = training.resume(path)
@@ -379,10 +380,10 @@ def test_every_shipped_recipe_trains(name, tiny_folder, tmp_path, monkeypatch):
 
 def test_the_clip_holds(tiny_folder, tmp_path, tiny_recipe, monkeypatch):
     """Gradients are clipped at the recipe's norm, over all weights, before the step."""
-    from ostinato.training import loop
+    from ostinato.training import stepped
 
     norms = []
-    real = loop.make_optimizer
+    real = stepped.make_optimizer
 
     def spy(settings, network):
         optimizer = real(settings, network)
@@ -392,7 +393,7 @@ def test_the_clip_holds(tiny_folder, tmp_path, tiny_recipe, monkeypatch):
         )
         return optimizer
 
-    monkeypatch.setattr(loop, "make_optimizer", spy)
+    monkeypatch.setattr(stepped, "make_optimizer", spy)
     recipe = training.read_recipe(str(tiny_recipe), {"training.clip_norm": "0.01"})
     training.train(recipe, tmp_path / "run", data=tiny_folder)
     assert len(norms) == STEPS

@@ -5,6 +5,7 @@ from ostinato.training.loop import resume, train
 from ostinato.training.observer import Observer, Step
 from ostinato.training.recipe import Recipe, parse_recipe, read_recipe, recipe_names, with_training
 from ostinato.training.run import Record, RunFolder
+from ostinato.training.stepped import Training
 from ostinato.training.use import classify, score_run
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "RunFolder",
     "Score",
     "Step",
+    "Training",
     "classify",
     "evaluate",
     "parse_recipe",

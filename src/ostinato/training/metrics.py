@@ -3,8 +3,9 @@
 import csv
 import io
 import os
+import statistics
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -86,3 +87,14 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     whole = text[: text.rfind("\n") + 1]
     rows = csv.DictReader(io.StringIO(whole))
     return [row for row in rows if None not in row.values()]
+
+
+def step_times(rows: Sequence[Mapping[str, str]]) -> dict[str, float]:
+    """Median and quartiles, and what the second tutorial counts: seconds per 500 steps."""
+    milliseconds = [float(row["step_ms"]) for row in rows]
+    low, median, high = (
+        statistics.quantiles(milliseconds, n=4) if len(milliseconds) > 1 else milliseconds * 3
+    )
+    times = {"quartile_1": low, "median": median, "quartile_3": high}
+    times["seconds_per_500_steps"] = median / 2
+    return {name: round(value, 3) for name, value in times.items()}

@@ -52,6 +52,8 @@ class Record:
     """spent on compiling, where something is compiled; part of `seconds`"""
     uncompiled: str | None = None
     """why nothing was compiled, where it should have been"""
+    ran_by: list[str] = field(default_factory=list)
+    """who ran the recurrent layers, as `ostinato.explain` names them"""
     result: dict[str, float] | None = None
 
 
