@@ -33,7 +33,7 @@ struct Segment {  // a part of a sum of products: rows of A, and a packed weight
   int64_t packed;  // where its panels begin
 };
 
-constexpr int INPUTS = 5, OUTPUTS = 3, NUMBERS = 4, SEGMENTS = 8, ADDENDS = 3, MOST_AHEAD = 24;
+constexpr int INPUTS = 5, OUTPUTS = 3, NUMBERS = 12, SEGMENTS = 8, ADDENDS = 3, MOST_AHEAD = 24;
 
 struct Instruction {
   int32_t op;  // of operations.h, or PRODUCT

@@ -78,7 +78,10 @@
   OP(accumulate_product, 2, 1) \
   OP(spread, 1, 1)             \
   OP(sum, 1, 1)                \
+  OP(stretch, 1, 1)            \
   OP(standardise, 1, 3)        \
   OP(dstandardise, 4, 1)       \
   OP(softmax, 1, 1)            \
-  OP(dsoftmax, 2, 1)
+  OP(dsoftmax, 2, 1)           \
+  OP(pad, 1, 1)                \
+  OP(conv, 2, 1)

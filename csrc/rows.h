@@ -1,21 +1,13 @@
 // The handlers of operations on tiles: number by number, and those that need a whole row.
 #pragma once
 
-#include "core.h"
+#include "call.h"
+#include "images.h"
 #include "operations.h"
 #include "vec.h"
 
 namespace ostinato {
 namespace {
-
-struct Call {
-  const float* in[INPUTS];
-  int64_t ri[INPUTS];
-  float* out[OUTPUTS];
-  int64_t ro[OUTPUTS];
-  int64_t rows, width;
-  const float* number;
-};
 
 inline Vec gelu_inner(Vec a) { return 0.79788456080286536f * (a + 0.044715f * a * a * a); }
 
@@ -80,18 +72,6 @@ void pointwise(const Call& call) {
 OSTINATO_POINTWISE(OSTINATO_FUNCTION)
 #undef OSTINATO_FUNCTION
 
-// A row, vector by vector; beyond its end zeros are read, and `n` says how many lanes count.
-template <class F>
-inline void across(int64_t width, F f) {
-  int64_t j = 0;
-  for (; j + LANES <= width; j += LANES) f(j, LANES);
-  if (j < width) f(j, (int)(width - j));
-}
-
-inline Vec some_of(const float* p, int n) { return n == LANES ? load(p) : load_part(p, n); }
-inline void put_some(float* p, Vec a, int n) { n == LANES ? store(p, a) : store_part(p, a, n); }
-
-// One number a row, in every column of a tile.
 // Into one row, all the rows; that row stays where it is.
 template <int N>
 inline void accumulated(const Call& c) {
@@ -109,6 +89,7 @@ inline void accumulated(const Call& c) {
 inline void accumulate(const Call& c) { accumulated<1>(c); }
 inline void accumulate_product(const Call& c) { accumulated<2>(c); }
 
+// One number a row, in every column of a tile.
 inline void spread(const Call& c) {
   for (int64_t r = 0; r < c.rows; ++r) {
     const Vec a = splat(c.in[0][r * c.ri[0]]);
@@ -117,13 +98,27 @@ inline void spread(const Call& c) {
   }
 }
 
+// Of each group of a row, `number[0]` numbers long.
 inline void sum(const Call& c) {
-  for (int64_t r = 0; r < c.rows; ++r) {
-    const float* a = c.in[0] + r * c.ri[0];
-    Vec all{};
-    across(c.width, [&](int64_t j, int n) { all += some_of(a + j, n); });
-    c.out[0][r * c.ro[0]] = total(all);
-  }
+  const int64_t group = (int64_t)c.number[0], groups = c.width / group;
+  for (int64_t r = 0; r < c.rows; ++r)
+    for (int64_t g = 0; g < groups; ++g) {
+      const float* a = c.in[0] + r * c.ri[0] + g * group;
+      Vec all{};
+      across(group, [&](int64_t j, int n) { all += some_of(a + j, n); });
+      c.out[0][r * c.ro[0] + g] = total(all);
+    }
+}
+
+// Each number of a row, `number[0]` times.
+inline void stretch(const Call& c) {
+  const int64_t times = (int64_t)c.number[0], count = c.width / times;
+  for (int64_t r = 0; r < c.rows; ++r)
+    for (int64_t i = 0; i < count; ++i) {
+      const Vec a = splat(c.in[0][r * c.ri[0] + i]);
+      float* out = c.out[0] + r * c.ro[0] + i * times;
+      across(times, [&](int64_t j, int n) { put_some(out + j, a, n); });
+    }
 }
 
 // (a − mean) · rstd, and both: a variance over n numbers, `number[0]` added to it.

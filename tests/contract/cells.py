@@ -112,19 +112,13 @@ every_cell = pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())
 ROWS = {"reference": torch.float64, "program": torch.float64, "native": torch.float32}
 """The rows of the contract, and the kind of number in which each is held to it."""
 
-NOT_NATIVE = {name: "conv" for name in CASES if name.startswith("conv-lstm")}
-"""Cells that the native core does not run, and the operation that is why."""
-
 every_row = pytest.mark.parametrize("row", ROWS)
 
 
 def on(rows):
-    """Every cell on each of some rows that runs it, in the row's kind of number."""
+    """Every cell on each of some rows, in the row's kind of number."""
     pairs = [
-        pytest.param(row, make, id=f"{name}-{row}")
-        for name, make in CASES.items()
-        for row in rows
-        if row != "native" or name not in NOT_NATIVE
+        pytest.param(row, make, id=f"{name}-{row}") for name, make in CASES.items() for row in rows
     ]
     return pytest.mark.parametrize(("row", "make"), pairs)
 

@@ -18,10 +18,10 @@ from ostinato.kernels.core import _chosen, core
 from ostinato.kernels.rooms import room
 from ostinato.programs.compiled import _KNOWN
 from tests.contract.agree import draw, everything, in_float32, randomise, rows_agree, same, some_state
-from tests.contract.cells import CASES, NOT_NATIVE
+from tests.contract.cells import CASES
 
 I, H = 3, 4  # noqa: E741
-EVERY_CELL = sorted({*CASES} - {*NOT_NATIVE})
+EVERY_CELL = sorted(CASES)
 
 every_isa = pytest.mark.parametrize("isa", core().isas() if core() else [])
 

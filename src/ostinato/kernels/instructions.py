@@ -6,16 +6,19 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
+from ostinato.kernels.images import CONVOLUTIONS, geometry, is_plain
 from ostinato.kernels.pieces import Run, Views, within
 from ostinato.kernels.slices import MOST_SLICES, at_the_end, by_slices, count_of_slices
+from ostinato.kernels.stretches import PRODUCTS, stretched
 from ostinato.programs.builder import VIEWS
 from ostinato.programs.operations import flat_at_its_limits
 from ostinato.programs.program import Input, Op, Value
 
-ROWWISE = frozenset({"sum", "standardise", "dstandardise", "softmax", "dsoftmax"})
-"""They need a whole row, or a whole group of it."""
+WHOLE_ROWS = frozenset({"sum", "stretch"})
+"""They take all groups of a row at once."""
 
-PRODUCTS = frozenset({"product", "product_t"})
+ROWWISE = WHOLE_ROWS | {"standardise", "dstandardise", "softmax", "dsoftmax"}
+"""They need a whole row, or a whole group of it."""
 
 NUMBERS = {
     "clamp": ("low", "high"),
@@ -101,6 +104,8 @@ def known(op: Op, operations: Iterable[str]) -> bool:
     """Whether the machine has an operation."""
     if op.kind in PRODUCTS:
         return len(op.inputs[1].shape) == 2  # type: ignore[union-attr]
+    if op.kind in CONVOLUTIONS:
+        return is_plain(op)
     if op.kind == "sum_rows":
         return sums_by_column(op)
     if op.kind == "number" and op.inputs[0].counter:  # type: ignore[union-attr]
@@ -122,12 +127,12 @@ class Instructions:
     """The instructions for some operations in order, and where what is wanted of them is found."""
 
     def __init__(self, ops: Sequence[Op], wanted: Sequence[Value]) -> None:
-        ops = by_slices(ops)
+        ops = stretched(by_slices(ops))
         self.ops, self.wanted = ops, wanted
         self.views = Views(ops)
         self.made = {v for op in ops if op.kind not in VIEWS for v in op.outputs}
         self.cuts: dict[Value, set[int]] = {value: set() for value in self.made}
-        self.firm = {v for op in ops if op.kind in ROWWISE for v in op.outputs}
+        self.firm = {v for op in ops if op.kind in ROWWISE | CONVOLUTIONS for v in op.outputs}
         self.together: set[Value] = set()
         """values whose numbers have to lie one after another"""
         self.list: list[Instruction] = []
@@ -144,6 +149,8 @@ class Instructions:
                 self._product(op)
             elif op.kind in ROWWISE:
                 self._rowwise(op)
+            elif op.kind in CONVOLUTIONS:
+                self._convolution(op)
             elif op.kind not in VIEWS:
                 self._pointwise(op)
 
@@ -170,7 +177,7 @@ class Instructions:
                     self.cuts[op.output].update(range(width, prod(op.output.shape), width))
                 elif op.kind in ROWWISE:
                     self._cut_groups(op)
-                elif op.kind not in VIEWS:
+                elif op.kind not in VIEWS | CONVOLUTIONS:
                     self._cut_pointwise(op)
 
     def _cut_ends(self, run: Run) -> None:
@@ -179,6 +186,8 @@ class Instructions:
             self.cuts[run.base] |= {run.start, run.stop} - {0, prod(run.base.shape)}
 
     def _cut_groups(self, op: Op) -> None:
+        if op.kind in WHOLE_ROWS:
+            return
         group = _group(op)
         for value in op.outputs:
             size = group if prod(value.shape) == prod(next(op.values).shape) else 1
@@ -299,6 +308,9 @@ class Instructions:
         return self._joined([part for run in runs for part in self._by_piece(run)])
 
     def _rowwise(self, op: Op) -> None:
+        if op.kind in WHOLE_ROWS:
+            self._whole_row(op)
+            return
         group, values = _group(op), [*op.values]
         size = prod(values[0].shape)
         for number in range(size // group):
@@ -313,9 +325,27 @@ class Instructions:
                 self._piece_at(value, start if prod(value.shape) == size else number)
                 for value in op.outputs
             ]
-            if op.kind == "sum":
-                outputs = [self._piece_at(op.output, number)]
             self.list.append(Instruction(op.kind, inputs, outputs, numbers=_numbers(op), whole=group))
+
+    def _whole_row(self, op: Op) -> None:
+        """All groups of a row in one: the longer of what is read and made, cut into those."""
+        (value,), made = op.values, self._piece_at(op.output, 0)
+        given = self._whole(value, 0, prod(value.shape))
+        long, short = max(given.length, made.length), min(given.length, made.length)
+        numbers = [long / max(short, 1)]
+        self.list.append(Instruction(op.kind, [given], [made], numbers=numbers, whole=max(long, 1)))
+
+    def _convolution(self, op: Op) -> None:
+        a, w = op.values
+        numbers, room = geometry(op)
+        wide = self._new(room)
+        image = self._whole(a, 0, prod(a.shape))
+        kernel = self._whole(w, 0, prod(w.shape))
+        self.list.append(Instruction("pad", [image], [wide], numbers=numbers, whole=room))
+        self.together.add(wide.base)
+        (made,) = self.pieces[op.output]
+        given: list[Operand] = [Run(wide.base, 0, room), kernel]
+        self.list.append(Instruction("conv", given, [made], numbers=numbers, whole=made.length))
 
     def _piece_at(self, value: Value, start: int) -> Piece:
         return next(piece for piece in self.pieces[value] if piece.start == start)
