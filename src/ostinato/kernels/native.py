@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -33,12 +33,26 @@ class NativeProgram(StepProgram):
     def empty(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         return room(shape)
 
+    @cached_property
+    def inference(self) -> Runnable:
+        return self._walked(self.program, self.program.sequences, learning=False)
+
     def runnable(
         self,
         program: Program,
         read: Iterable[Value],
         keep: Sequence[Value] = (),
         backwards: bool = False,
+    ) -> Runnable:
+        return self._walked(program, read, keep, backwards)
+
+    def _walked(
+        self,
+        program: Program,
+        read: Iterable[Value],
+        keep: Sequence[Value] = (),
+        backwards: bool = False,
+        learning: bool = True,
     ) -> Runnable:
         program = with_own_results(program, backwards)
         module = core()
@@ -48,7 +62,7 @@ class NativeProgram(StepProgram):
         made = _NativeSource(program, parts, {*read}, keep, backwards, operations)
         source = made.text()
         zeros = partial(torch.zeros, **NUMBERS)
-        walker = Walker(made.lowered)
+        walker = Walker(made.lowered, learning)
         function = as_function(source, tanh=tanh, room=room, zeros=zeros, walker=walker, outers=outers)
         return Runnable(source, function, scanned=False, first_by_step=False)
 

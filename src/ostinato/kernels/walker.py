@@ -1,6 +1,7 @@
 """A lowered walk that runs: the caller's tensors put where the machine looks for them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from ostinato.kernels.core import core
 from ostinato.kernels.lowered import Lowered
+from ostinato.kernels.packed import Packed
 from ostinato.programs.block import HOST, Block
 from ostinato.programs.program import Value
 
@@ -30,11 +32,12 @@ class Walker:
     `walker(block, reads, vectors, matrices, starts, fresh, histories, writes, totals) → ends`: the
     state after the last step for the state before the first. What is summed over all rows is added to
     `totals`. Histories are those of `Block.history`, None for a
-    carried value that nobody remembers.
+    carried value that nobody remembers. Who is not `learning` keeps the weights as they were packed.
     """
 
-    def __init__(self, lowered: Lowered) -> None:
+    def __init__(self, lowered: Lowered, learning: bool = True) -> None:
         self.lowered = lowered
+        self._known = None if learning else Packed()
         module = core()
         assert module is not None
         sizes = [(rows, columns, width) for _, _, _, rows, _, columns, width in lowered.packs]
@@ -108,10 +111,15 @@ class Walker:
         """The weights as its products read them; once a call, whatever the number of its blocks."""
         known: Tensor | None = block.memo.get(self)
         if known is None:
-            known = block.memo[self] = torch.empty(max(1, self.machine.packed_size), **NUMBERS)
-            tensors = dict(zip(self.lowered.matrices, map(plain, matrices), strict=True))
-            self.machine.pack(known.data_ptr(), [part(tensors, pack) for pack in self.lowered.packs])
+            make = partial(self._pack, matrices)
+            known = block.memo[self] = self._known(matrices, make) if self._known else make()
         return known.data_ptr()
+
+    def _pack(self, matrices: Sequence[Tensor]) -> Tensor:
+        packed = torch.empty(max(1, self.machine.packed_size), **NUMBERS)
+        tensors = dict(zip(self.lowered.matrices, map(plain, matrices), strict=True))
+        self.machine.pack(packed.data_ptr(), [part(tensors, pack) for pack in self.lowered.packs])
+        return packed
 
 
 class _Call:
