@@ -20,6 +20,10 @@ namespace {  // each instruction set has functions of its own, by the same names
 typedef float Vec __attribute__((vector_size(LANES * 4)));
 typedef int32_t Bits __attribute__((vector_size(LANES * 4)));
 
+#ifdef __AVX512F__
+constexpr __mmask16 ALL = 0xffff;  // with a mask, GCC 12 does not warn of its own headers
+#endif
+
 inline Vec splat(float a) { return Vec{} + a; }
 
 inline Vec load(const float* p) {
@@ -64,17 +68,58 @@ inline Vec absolute(Vec a) { return (Vec)((Bits)a & 0x7fffffff); }
 inline Vec maximum(Vec a, Vec b) { return choose((a > b) | (a != a), a, b); }
 inline Vec minimum(Vec a, Vec b) { return choose((a < b) | (a != a), a, b); }
 inline Vec clamped(Vec a, float low, float high) {
+#ifdef __AVX512F__
+  const __m512 raised = _mm512_maskz_max_ps(ALL, (__m512)splat(low), (__m512)a);
+  return (Vec)_mm512_maskz_min_ps(ALL, (__m512)splat(high), raised);
+#else
   const Vec raised = choose(a < low, splat(low), a);
   return choose(raised > high, splat(high), raised);
+#endif
 }
 
-// e^a = 2^n · e^r with |r| ≤ ln 2 / 2; the polynomial is that of Moshier's Cephes (expf).
-inline Vec exponential(Vec a) {
-  Vec x = choose(a > 89.0f, splat(89.0f), choose(a < -104.0f, splat(-104.0f), a));
+// a · 2^n, for whole n, also where 2^n alone would leave the range of a float.
+inline Vec scaled(Vec a, Vec n) {
+#ifdef __AVX512F__
+  return (Vec)_mm512_maskz_scalef_ps(ALL, (__m512)a, (__m512)n);
+#else
+  n = choose(n == n, n, Vec{});
+  Bits whole = __builtin_convertvector(n, Bits), half = whole >> 1;
+  return a * (Vec)((half + 127) << 23) * (Vec)((whole - half + 127) << 23);
+#endif
+}
+
+// 1 / a for a ≥ 1: the processor's estimate and one step of Newton's, where that is the faster.
+inline Vec reciprocal(Vec a) {
+#ifdef __AVX512F__
+  const __m512 x = (__m512)a, y = _mm512_maskz_rcp14_ps(ALL, x), one = _mm512_set1_ps(1);
+  const __mmask16 finite = _mm512_cmp_ps_mask(x, _mm512_set1_ps(INFINITY), _CMP_NEQ_UQ);
+  return (Vec)_mm512_maskz_fmadd_ps(finite, y, _mm512_fnmadd_ps(x, y, one), y);
+#else
+  return 1.0f / a;
+#endif
+}
+
+// a / b for b ≥ 1, both finite.
+inline Vec ratio(Vec a, Vec b) {
+#ifdef __AVX512F__
+  const __m512 x = (__m512)a, y = (__m512)b, inverse = (__m512)reciprocal(b);
+  const __m512 near = _mm512_mul_ps(x, inverse);
+  return (Vec)_mm512_fmadd_ps(_mm512_fnmadd_ps(near, y, x), inverse, near);
+#else
+  return a / b;
+#endif
+}
+
+// e^a = 2^n · (1 + rest) with e^r, |r| ≤ ln 2 / 2, by the polynomial of Moshier's Cephes (expf).
+struct Exponential {
+  Vec n, rest;
+};
+
+inline Exponential parts_of_exponential(Vec a) {
   constexpr float ROUND = 12582912.0f;  // 1.5 · 2^23: adding it leaves no bits for a fraction
-  Vec n = x * 1.44269504088896341f + ROUND;
+  Vec n = a * 1.44269504088896341f + ROUND;
   n -= ROUND;
-  Vec r = x - n * 0.693359375f;
+  Vec r = a - n * 0.693359375f;
   r -= n * -2.12194440e-4f;
   Vec p = splat(1.9875691500e-4f);
   p = p * r + 1.3981999507e-3f;
@@ -82,28 +127,22 @@ inline Vec exponential(Vec a) {
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  // In two steps, for 2^n alone would leave the range of a float where e^a does not.
-  n = choose(n == n, n, Vec{});
-  Bits whole = __builtin_convertvector(n, Bits), half = whole >> 1;
-  Vec low = (Vec)((half + 127) << 23), high = (Vec)((whole - half + 127) << 23);
-  return p * low * high;
+  return {n, p * (r * r) + r};
 }
 
-inline Vec sigmoid(Vec a) { return 1.0f / (1.0f + exponential(-a)); }
+inline Vec exponential(Vec a) {
+  const Exponential e = parts_of_exponential(clamped(a, -104.0f, 89.0f));
+  return scaled(e.rest + 1.0f, e.n);
+}
 
-// 1 − 2 / (e^2|a| + 1), and for small a, where that cancels, Cephes' polynomial (tanhf).
+inline Vec sigmoid(Vec a) { return reciprocal(1.0f + exponential(-a)); }
+
+// (e^2a − 1) / (e^2a + 1), the numerator without cancellation; beyond 20 it is ±1 for certain.
 inline Vec hyperbolic_tangent(Vec a) {
-  Vec x = absolute(a), z = a * a;
-  Vec far = 1.0f - 2.0f / (exponential(x + x) + 1.0f);
-  far = (Vec)((Bits)far | ((Bits)a & (int32_t)0x80000000));
-  Vec near = splat(-5.70498872745e-3f);
-  near = near * z + 2.06390887954e-2f;
-  near = near * z - 5.37397155531e-2f;
-  near = near * z + 1.33314422036e-1f;
-  near = near * z - 3.33332819422e-1f;
-  near = near * z * a + a;
-  return choose(x < 0.625f, near, choose(a == a, far, a));
+  const Vec x = clamped(a, -20.0f, 20.0f);
+  const Exponential e = parts_of_exponential(x + x);
+  const Vec less_one = scaled(e.rest, e.n) + (scaled(splat(1), e.n) - 1.0f);
+  return ratio(less_one, less_one + 2.0f);
 }
 
 template <class F>
