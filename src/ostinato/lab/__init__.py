@@ -1,0 +1,1 @@
+"""The laboratory: what recipes and runs are compared, reproduced and reported with."""

@@ -1,0 +1,7 @@
+"""One HTML page that needs nothing but itself: what a run, a comparison, a reproduction came to."""
+
+from ostinato.lab.report.chart import Chart
+from ostinato.lab.report.page import Page, Section
+from ostinato.lab.report.parts import Code, Facts, Link, Table, Text
+
+__all__ = ["Chart", "Code", "Facts", "Link", "Page", "Section", "Table", "Text"]
