@@ -4,16 +4,16 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import ostinato
 from ostinato.files import write_atomically
-from ostinato.training import run
+from ostinato.lab.bench.turns import Ratio, Times, compared, milliseconds
+
+Results = dict[str, Any]
 
 RECORDS = Path(__file__).with_name("records")
 
@@ -23,13 +23,18 @@ def todays(kind: str, folder: Path | None = None) -> Path:
     return (folder or RECORDS) / f"{datetime.now(UTC).date().isoformat()}-{kind}.json"
 
 
-def versions() -> dict[str, str]:
-    """Of what the figures depend on, other libraries that were measured included."""
-    others = {}
-    for name in ("torchrecurrent", "jax", "onnxruntime"):
-        with suppress(PackageNotFoundError):
-            others[name] = version(name)
-    return {**run.versions(), **others}
+def figures(found: Ratio) -> Results:
+    """A ratio as records have it."""
+    return {"ratio": found.ratio, "ratio_quartiles": [found.low, found.high]}
+
+
+def of_two(taken: Times, above: str, below: str) -> Results:
+    """The ratio of two sides, and what it was made from."""
+    return {
+        **figures(compared(taken, above, below)),
+        "ms": milliseconds(taken),
+        "turns": len(taken[above]),
+    }
 
 
 def write(

@@ -17,9 +17,9 @@ import torch
 import typer
 from torch import Tensor
 
-from harness import by_turns, compared
+from ostinato.lab.bench.turns import by_turns
 from ostinato.training.run import machine, versions
-from record import commit, todays, write
+from record import commit, of_two, todays, write
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 from recurrent_policy import Policy, Rollout, by_steps
@@ -49,7 +49,7 @@ def main(
         sides["steps"] = gradients_of(by_steps, policy, rollout)
         for one, other in zip(*(run() for run in sides.values()), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
-        found = compared(by_turns(sides, seconds), above="steps", below="one_call")
+        found = of_two(by_turns(sides, seconds), above="steps", below="one_call")
         results[name] = {
             "command": f"python benchmarks/replay.py --seconds {seconds:g}",
             "commit": commit(),

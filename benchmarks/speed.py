@@ -5,10 +5,11 @@
     python benchmarks/speed.py --check                      # small sizes, right numbers, no times
 
 A case runs in one process, its sides by turns, after all of them were seen to give the same numbers,
-gradients included (`harness.py`); what there is stands in `cases/`, who it is measured against in
-`peers/`. Tables go to standard output, a day's results into records in `benchmarks/records/`, one for
-each table: `speed`, what plain torch's row is claimed to be; `peers`, whatever runs by itself beside
-other libraries. A case whose sides disagree has no figures, and the exit code is 1.
+gradients included (`ostinato.lab.bench`). Measured are the cases of `ostinato bench` of which something
+is claimed (`claims.py`), and what concerns this project alone: what plain torch's row is claimed to be
+(`plain.py`), memory in proportion (`proportion.py`). Tables go to standard output, a day's results into
+records in `benchmarks/records/`, one for each table: `speed`, plain torch's row; `peers`, whatever runs
+by itself beside other libraries. A case whose sides disagree has no figures, and the exit code is 1.
 """
 
 import sys
@@ -19,11 +20,19 @@ from typing import Annotated
 import torch
 import typer
 
+import plain
+import proportion
 import tables
-from cases import CASES
-from harness import Case, NotThere, Results
+from claims import CLAIMED, Claimed
+from ostinato.lab.bench.harness import NotThere
+from ostinato.lab.bench.results import versions
 from ostinato.training.run import machine
-from record import commit, todays, versions, write
+from record import Results, commit, todays, write
+
+CASES = [*plain.CASES, *CLAIMED, *proportion.CASES]
+"""In the order of the tables."""
+
+Case = plain.Plain | Claimed | proportion.InProportion
 
 
 def main(

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any
 
-from cases.packages import FAMILY
-from harness import Claim, Results
+from claims import FAMILY, Claim
+from record import Results
 
 Cases = Mapping[str, Results]
 

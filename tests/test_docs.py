@@ -9,11 +9,11 @@ import sys
 import pytest
 
 import tables
-from cases import CASES
 from ostinato.cells import CELLS
 from ostinato.kernels import ROWS
 from ostinato.programs.understood import RULES
 from ostinato.training import recipe_names
+from speed import CASES
 from tests.pages import (
     PAGES,
     ROOT,

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+import plain
 import tables
-from cases import plain
 
 
 @pytest.mark.parametrize(

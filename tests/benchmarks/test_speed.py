@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 
 import speed
 import tables
-from cases import CASES
-from harness import Claim, Disagreement, Entrant, NotThere, Race
+from claims import Claim, Claimed
 from ostinato.cells import GRU
-from sides import ours
-from work import Sizes
+from ostinato.lab.bench.harness import Disagreement, Entrant, NotThere, Race
+from ostinato.lab.bench.sides import ours
+from ostinato.lab.bench.work import Sizes
 
 
 def run(*given):
@@ -22,14 +22,9 @@ def run(*given):
 
 
 def race(name):
-    return Race(
-        name,
-        "training step",
-        Sizes(hidden=3, inputs=2, time=4, batch=2),
-        GRU,
-        {"ours": Entrant(ours), "peer": Entrant(ours)},
-        (Claim("peer", "≥", 0.01),),
-    )
+    sides = {"ours": Entrant(ours), "peer": Entrant(ours)}
+    sizes = Sizes(hidden=3, inputs=2, time=4, batch=2)
+    return Claimed(Race(name, "training step", sizes, GRU, sides), (Claim("peer", "≥", 0.01),))
 
 
 class Wrong:
@@ -111,7 +106,7 @@ def test_an_unknown_case_is_named():
 
 
 def test_each_case_has_a_table():
-    assert {case.table for case in CASES} == set(tables.BRIEF)
+    assert {case.table for case in speed.CASES} == set(tables.BRIEF)
 
 
 def test_the_table_beside_others():

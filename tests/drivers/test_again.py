@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from cases.plain import Memory
 from ostinato.cells import GRU, LSTM, Cell, HiddenState
 from ostinato.drivers import Recurrent
 from ostinato.errors import RowError
+from plain import Memory
 
 T = 10
 

@@ -3,7 +3,8 @@
 By the first word of a case:
 
 - recipe: a training step of the encoder of a shipped recipe, without dropout, against loops written by
-  hand (`peers/loops.py`): images of 28×28, forwards, and backwards from a gradient of every output;
+  hand (`lab/bench/peers/loops.py`): images of 28×28, forwards, and backwards from a gradient of every
+  output;
 - long: the same of one layer over 784 steps of one number;
 - linear: how a time step's share of a training step grows with the length, beside a loop that slices;
 - ragged: lengths of 50 to 200, against the same rows all at full length;
@@ -22,14 +23,16 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from cases.recipes import RECURRENT, encoder_of
-from harness import Case, Claim, Results, by_turns, compared
+from claims import Claim
 from ostinato.cells import CELLS
 from ostinato.drivers import Recurrent
+from ostinato.lab.bench.cases.recipes import RECURRENT, encoder_of
+from ostinato.lab.bench.peers import loops
+from ostinato.lab.bench.turns import by_turns
+from ostinato.lab.bench.work import layers, on_row
+from ostinato.lab.peak import in_fresh_processes, raised_by
 from ostinato.programs.compiled import step_program
-from peak import in_fresh_processes, raised_by
-from peers import loops
-from work import layers, on_row
+from record import Results, of_two
 
 
 class Plain:
@@ -187,7 +190,7 @@ class Ragged(Plain):
         return {
             "case": f"{self.hidden}, B={self.batch}, I={self.inputs}, lengths {shortest}–{time}",
             "steps_that_are_no_padding": steps,
-            **compared(taken, "ragged", "padded"),
+            **of_two(taken, "ragged", "padded"),
         }
 
 
@@ -238,7 +241,7 @@ class Memory(Plain):
             },
             seconds,
         )
-        times = compared(taken, "again", "kept")
+        times = of_two(taken, "again", "kept")
         peaks = {"none": self.peak(None), "sqrt": self.peak("sqrt")}
         return {
             "case": f"{self.hidden}, B={self.batch}, T={self.time}, I={self.inputs}",
@@ -300,7 +303,7 @@ class Trace(Plain):
 _widths = iter(range(5, 1_000_000))
 """A program is kept for each width of a cell: each of these is new to it."""
 
-CASES: list[Case] = [
+CASES: list[Plain] = [
     *(Trace(name, {"height": 4, "width": 4} if name == "conv_lstm" else {}) for name in CELLS),
     *(Recipe(name) for name in RECURRENT),
     *(Long(name) for name in ("sru", "min_gru", "qrnn")),
@@ -336,7 +339,7 @@ def beside_a_loop(network: nn.Module, batch: int, time: int, inputs: int, second
         },
         seconds,
     )
-    return compared(taken, "loop", "ours")
+    return of_two(taken, "loop", "ours")
 
 
 def on_program(network: nn.Module) -> nn.Module:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from harness import Side
-from work import Work, on_row
+from ostinato.lab.bench.harness import Side
+from ostinato.lab.bench.work import Work, on_row
 
 Weights = Mapping[str, Tensor]
 
@@ -24,7 +24,7 @@ def trained(run: Callable[[], Tensor], weights: Weights, gradient: Tensor) -> Si
         for each in weights.values():
             each.grad = None
         made = run()
-        made.backward(gradient)
+        made.backward(gradient)  # type: ignore[no-untyped-call]
         return made
 
     def numbers() -> Weights:

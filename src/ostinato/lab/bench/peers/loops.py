@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import layer_norm
 
-from harness import Side
 from ostinato.cells import GRU, LSTM, QRNN, SRU, Cell, LayerNormLSTM, MinGRU
 from ostinato.drivers import Recurrent
+from ostinato.lab.bench.harness import Side
+from ostinato.lab.bench.sides import trained
+from ostinato.lab.bench.work import Work
 from ostinato.wrappers import Bidirectional, Stack
-from sides import trained
-from work import Work
 
 
 def by_hand(work: Work) -> Side:
@@ -64,7 +64,7 @@ def gru(cell: GRU, x: Tensor, reverse: bool = False) -> Tensor:
     h = x.new_zeros(x.shape[0], H)
     outputs = []
     for a in _steps(_product(x, cell.W_x, cell.b), reverse):
-        gates, n = a.split([2 * H, H], -1)
+        gates, n = a.split([2 * H, H], -1)  # type: ignore[no-untyped-call]
         r, z = sigmoid(torch.addmm(gates, h, cell.W_h)).chunk(2, -1)
         if cell.b_n is None:
             n = tanh(torch.addmm(n, r * h, cell.W_n))

@@ -95,7 +95,7 @@ class Work:
         if sizes.resets:
             resets = torch.rand(batch, time) < sizes.resets
         x = torch.randn(batch, time, sizes.inputs)
-        gradient = torch.randn(batch, time, layer.output_size)  # type: ignore[arg-type]
+        gradient = torch.randn(batch, time, int(layer.output_size))  # type: ignore[arg-type]
         return cls(sizes, layer, x, gradient, lengths, resets)
 
     @property

@@ -8,25 +8,24 @@ from functools import partial
 
 import torch
 
-from harness import Claim, Entrant, Race
 from ostinato.cells import GRU, LSTM, Elman
-from peers import torch_nn
-from sides import ours, with_other
-from work import Gates, Maker, Sizes, Work
+from ostinato.lab.bench.harness import Entrant, Race
+from ostinato.lab.bench.peers import torch_nn
+from ostinato.lab.bench.sides import ours, with_other
+from ostinato.lab.bench.work import Gates, Maker, Sizes, Work
 
 TORCHS_LSTM: Maker = partial(LSTM, forget_bias=0.0)
 TORCHS_GRU: Maker = partial(GRU, reset_after=True)
 OF_LSTM, OF_GRU, OF_ELMAN = Gates(4, 4), Gates(3, 3), Gates(1, 1)
 
 
-def beside_torch(name: str, cell: Maker, gates: Gates, sizes: Sizes, least: float, aim: float) -> Race:
+def beside_torch(name: str, cell: Maker, gates: Gates, sizes: Sizes) -> Race:
     return Race(
         f"train/{name}",
         "training step",
         sizes,
         cell,
-        {"ours": Entrant(ours), "torch.nn": Entrant(torch_nn.layer)},
-        (Claim("torch.nn", "≥", least, aim),),
+        {"ours": Entrant(ours), "torch.nn": Entrant(torch_nn.layer, "torch.nn")},
         gates,
     )
 
@@ -44,13 +43,12 @@ BOTH_OVER_ONE = Race(
     TORCHS_GRU,
     {
         "ours": Entrant(ours),
-        "torch.nn": Entrant(torch_nn.layer, timed=False),
+        "torch.nn": Entrant(torch_nn.layer, "torch.nn", timed=False),
         "ours both ways": Entrant(with_other(both_ways, ours), task="both ways"),
         "torch.nn both ways": Entrant(
-            with_other(both_ways, torch_nn.layer), task="both ways", timed=False
+            with_other(both_ways, torch_nn.layer), "torch.nn", task="both ways", timed=False
         ),
     },
-    (Claim("ours both ways", "≤", 2.1, 2.0),),
     OF_GRU,
 )
 
@@ -60,17 +58,12 @@ _ELMAN = partial(beside_torch, cell=Elman, gates=OF_ELMAN)
 _28 = partial(Sizes, inputs=28, time=28)
 
 CASES = [
-    _LSTM("lstm-2x128", sizes=_28(hidden=128, batch=128, layers=2), least=1.4, aim=1.7),
-    _LSTM("lstm-3x256", sizes=_28(hidden=256, batch=100, layers=3), least=1.3, aim=1.5),
-    _LSTM("lstm-512", sizes=Sizes(hidden=512, inputs=128, time=100, batch=64), least=1.35, aim=1.5),
-    _LSTM("lstm-long", sizes=Sizes(hidden=128, inputs=1, time=784, batch=64), least=2.2, aim=3.0),
-    _GRU("gru-256", sizes=_28(hidden=256, batch=100), least=1.8, aim=2.4),
-    _GRU(
-        "bigru-2x256",
-        sizes=_28(hidden=256, batch=100, layers=2, both_ways=True),
-        least=1.6,
-        aim=2.0,
-    ),
-    _ELMAN("elman-2x128", sizes=_28(hidden=128, batch=128, layers=2), least=1.4, aim=2.0),
+    _LSTM("lstm-2x128", sizes=_28(hidden=128, batch=128, layers=2)),
+    _LSTM("lstm-3x256", sizes=_28(hidden=256, batch=100, layers=3)),
+    _LSTM("lstm-512", sizes=Sizes(hidden=512, inputs=128, time=100, batch=64)),
+    _LSTM("lstm-long", sizes=Sizes(hidden=128, inputs=1, time=784, batch=64)),
+    _GRU("gru-256", sizes=_28(hidden=256, batch=100)),
+    _GRU("bigru-2x256", sizes=_28(hidden=256, batch=100, layers=2, both_ways=True)),
+    _ELMAN("elman-2x128", sizes=_28(hidden=128, batch=128, layers=2)),
     BOTH_OVER_ONE,
 ]

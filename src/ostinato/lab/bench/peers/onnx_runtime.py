@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness import NotThere, Side
-from peers.onnx_model import Model, model_of
-from work import Work
+from ostinato.lab.bench.harness import Side
+from ostinato.lab.bench.peers.needed import needed
+from ostinato.lab.bench.peers.onnx_model import Model, model_of
+from ostinato.lab.bench.work import Work
 
 
-def inferring(threads: int, work: Work) -> Side:
-    """Forwards over whole sequences."""
+def inferring(work: Work) -> Side:
+    """Forwards over whole sequences, on as many threads as torch has."""
+    threads = torch.get_num_threads()
     x = np.ascontiguousarray(work.x.transpose(0, 1).numpy())
     outputs = np.empty((work.sizes.time, work.sizes.batch, work.sizes.hidden), np.float32)
     session, _ = _session(work, work.sizes.time, work.sizes.batch, threads, states=False)
@@ -59,12 +61,8 @@ def streaming(threads: int, work: Work) -> Side:
 
 
 def _session(work: Work, time: int, batch: int, threads: int, states: bool) -> tuple[Any, Model]:
-    try:
-        import onnxruntime
-
-        model = model_of(work.layer, time, batch, states)
-    except ImportError as error:
-        raise NotThere(f"{error.name} is not installed: pip install 'ostinato[bench]'") from None
+    onnxruntime, _ = needed("onnxruntime"), needed("onnx")
+    model = model_of(work.layer, time, batch, states)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

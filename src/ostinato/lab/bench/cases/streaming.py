@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 import ostinato
-from cases.training import TORCHS_LSTM
-from harness import Claim, Entrant, NotThere, Race, Side
 from ostinato.errors import RowError
 from ostinato.interchange import layer_to_torch
-from peers import onnx_runtime
-from sides import inferred
-from work import Sizes, Work
+from ostinato.lab.bench.cases.training import TORCHS_LSTM
+from ostinato.lab.bench.harness import Entrant, NotThere, Race, Side
+from ostinato.lab.bench.peers import onnx_runtime
+from ostinato.lab.bench.sides import inferred
+from ostinato.lab.bench.work import Sizes, Work
 
 
 def session(work: Work, **options: Any) -> Side:
@@ -67,7 +67,7 @@ def whole(work: Work) -> Side:
     return inferred(lambda: work.layer.eval()(work.x)[0])
 
 
-def one_step(hidden: int, claims: tuple[Claim, ...]) -> Race:
+def one_step(hidden: int) -> Race:
     return Race(
         f"stream/lstm-{hidden}",
         "one step of one stream from Python",
@@ -76,11 +76,10 @@ def one_step(hidden: int, claims: tuple[Claim, ...]) -> Race:
         {
             "ours": Entrant(session),
             "our layer": Entrant(whole, timed=False),
-            "nn.LSTM": Entrant(module_calls),
-            "ONNX Runtime": Entrant(partial(onnx_runtime.streaming, 1)),
-            "ONNX Runtime, 2 threads": Entrant(partial(onnx_runtime.streaming, 2)),
+            "nn.LSTM": Entrant(module_calls, "torch.nn"),
+            "ONNX Runtime": Entrant(partial(onnx_runtime.streaming, 1), "onnx"),
+            "ONNX Runtime, 2 threads": Entrant(partial(onnx_runtime.streaming, 2), "onnx"),
         },
-        claims,
         calls=200,
         pause=0.005,
     )
@@ -98,17 +97,12 @@ def narrower(hidden: int) -> Race:
             "our layer": Entrant(whole, timed=False),
             "float32": Entrant(session),
         },
-        (Claim("float32", "≥", 1.6, 1.9),),
         tolerance=0.02,
         calls=200,
     )
 
 
-_ONNX = "ONNX Runtime or ONNX Runtime, 2 threads"
-
 CASES = [
-    one_step(32, (Claim("nn.LSTM", "≥", 20, 40), Claim(_ONNX, "≥", 2, 3))),
-    one_step(128, (Claim("nn.LSTM", "≥", 12, 20), Claim(_ONNX, "≥", 2, 3))),
-    one_step(256, (Claim("nn.LSTM", "≥", 12, 30),)),
+    *(one_step(hidden) for hidden in (32, 128, 256)),
     *(narrower(hidden) for hidden in (128, 256, 512)),
 ]

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from cases import plain
 from ostinato.cells import GRU, LSTM, QRNN, SRU, LayerNormLSTM, MinGRU
 from ostinato.drivers import Recurrent
+from ostinato.lab.bench.peers import loops
+from ostinato.lab.bench.work import on_row
 from ostinato.wrappers import Bidirectional, Stack
-from peers import loops
-from work import on_row
+from plain import check_equal
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ def test_the_loops_are_the_cells(make):
         torch.nn.init.normal_(each)
     encoder = on_row(encoder, "reference")
     x, gradient = torch.randn(4, 7, 3), torch.randn(4, 7, 5)
-    plain.check_equal(encoder, x, gradient, ours=lambda n, x: n(x)[0], theirs=loops.encoder)
+    check_equal(encoder, x, gradient, ours=lambda n, x: n(x)[0], theirs=loops.encoder)
 
 
 def test_a_loop_that_is_wrong_is_found():
     layer = Recurrent(MinGRU(3, 5))
     x, gradient = torch.randn(4, 7, 3), torch.randn(4, 7, 5)
     with pytest.raises(AssertionError):
-        plain.check_equal(
+        check_equal(
             layer,
             x,
             gradient,

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from harness import Side
 from ostinato.interchange import from_torch, layer_to_torch
-from sides import Weights, inferred, trained
-from work import Work
+from ostinato.lab.bench.harness import Side
+from ostinato.lab.bench.sides import Weights, inferred, trained
+from ostinato.lab.bench.work import Work
 
 
 def layer(work: Work) -> Side:
@@ -71,7 +71,7 @@ def _in_pieces(work: Work, starts: "range | list[int]") -> Side:
     assert work.resets is not None
     module = _time_first(work.layer)
     ends = [*starts[1:], work.sizes.time]
-    pieces = _turned(work.x).split([end - start for start, end in zip(starts, ends, strict=True)])
+    pieces = _turned(work.x).split([e - s for s, e in zip(starts, ends, strict=True)])  # type: ignore[no-untyped-call]
     # A factor of 0 for a row that starts anew; None where none does, and nothing need be done.
     kept = [
         None if not reset.any() else (~reset).to(work.x.dtype)[None, :, None]

@@ -1,0 +1,64 @@
+"""How much memory rows of many lengths need, beside the same rows all at full length; two threads."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from claims import Claim
+from ostinato.lab.bench.cases import ragged
+from ostinato.lab.bench.cases.memory import Peak
+from ostinato.lab.bench.harness import OURS
+from record import Results
+
+
+@dataclass(frozen=True)
+class InProportion:
+    """By the steps that are there: 1 is exactly in proportion.
+
+    What goes in and comes out stays padded.
+    """
+
+    peak: Peak
+    claim: ClassVar[Claim] = Claim("memory by steps", "≤", 1.15)
+    threads = 2
+    table = "peers"
+
+    @property
+    def name(self) -> str:
+        return f"proportion/{self.peak.race.name}"
+
+    @property
+    def claimed(self) -> str:
+        return f"{self.claim} of full length"
+
+    def check(self) -> None:
+        self.peak.check()
+
+    def measure(self, seconds: float) -> Results:
+        checked = self.peak.check()
+        race = self.peak.race
+        full = replace(self.peak, race=replace(race, sizes=replace(race.sizes, lengths=None)))
+        peaks = {"ours": self.peak.of(OURS), "full length": full.of(OURS)}
+        work = race.work()
+        share = work.steps / (work.sizes.batch * work.sizes.time)
+        ratio = peaks["ours"] / peaks["full length"] / share
+        said = {"sign": self.claim.sign, "at_least": self.claim.limit, "aim": None}
+        return {
+            "case": self.peak.what,
+            "rows": checked.rows,
+            "steps_that_are_no_padding": share,
+            "peak_MB": {side: round(peak / 1e6, 1) for side, peak in peaks.items()},
+            "beside": {
+                "full length": {
+                    **said,
+                    "peer": "full length",
+                    "ratio": ratio,
+                    "met": self.claim.met(ratio),
+                }
+            },
+        }
+
+    def met(self, results: Results) -> bool:
+        return bool(results["beside"]["full length"]["met"])
+
+
+CASES = [InProportion(Peak(race)) for race in ragged.PACKED]
