@@ -78,7 +78,7 @@ def bench(
 
     `check` compares numbers at small sizes and times nothing; `quick` times the small sizes, which
     shows that all works and says nothing of speed. `keep` is given what there is after each case.
-    Ctrl-C ends it: the case in progress is lost, status "stopped" tells. Threads are torch's, as many as
+    Ctrl-C ends it: the case in progress is lost, status "stopped" tells. Threads are torch's, all
     there are if nothing is said. The caller's thread count and random state are left as they were.
     """
     before, observer = torch.get_num_threads(), observer or Observer()
