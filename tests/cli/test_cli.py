@@ -14,20 +14,6 @@ from ostinato.cli import main
 from ostinato.training import recipe_names
 
 
-@pytest.fixture
-def ostinato(monkeypatch, capsys):
-    """Runs the command with arguments; gives its exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ostinato", *map(str, arguments)])
-        with pytest.raises(SystemExit) as leaving:
-            main()
-        out, err = capsys.readouterr()
-        return leaving.value.code or 0, out, err
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def trained(tiny_recipe, tiny_folder, tmp_path_factory):
     """A finished run, made by the command line, and what it printed."""
@@ -42,7 +28,7 @@ def trained(tiny_recipe, tiny_folder, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("command", ["", "recipes", "train", "resume", "evaluate", "predict"])
+@pytest.mark.parametrize("command", ["", "recipes", "train", "resume", "sweep", "evaluate", "predict"])
 def test_help_has_an_example(ostinato, command):
     code, out, _ = ostinato(*command.split(), "--help")
     assert code == 0

@@ -1,18 +1,45 @@
-"""`ostinato resume`: an interrupted training goes on."""
+"""`ostinato resume`: what was interrupted goes on."""
 
-from ostinato.cli.options import Run
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 EXAMPLE = "Example: ostinato resume runs/sru-seed0"
 
 
-def resume(run: Run) -> None:
-    """Go on from a run's last checkpoint, as if it had never stopped.
+def resume(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Of a training or a sweep that was interrupted.")
+    ],
+) -> None:
+    """Go on from where it was interrupted, as if it had never stopped.
 
-    The result equals that of an uninterrupted training, bit for bit on the same machine.
+    The result equals that of an uninterrupted one, bit for bit on the same machine.
     """
+    for description, go_on in KINDS.items():
+        if (folder / description).is_file():
+            return go_on(folder)
+    return _run(folder)
+
+
+def _run(folder: Path) -> None:
     from ostinato import training
     from ostinato.cli.outcome import say_outcome
     from ostinato.cli.progress import observer
 
-    folder, score = training.resume(run, observer=observer())
-    say_outcome(folder, score)
+    run, score = training.resume(folder, observer=observer())
+    say_outcome(run, score)
+
+
+def _sweep(folder: Path) -> None:
+    from ostinato.cli.sweep import say_outcome
+    from ostinato.cli.sweep_progress import watcher
+    from ostinato.lab import sweep
+
+    say_outcome(*sweep.resume(folder, watcher()))
+
+
+KINDS: dict[str, Callable[[Path], None]] = {"run.json": _run, "sweep.json": _sweep}
+"""What a folder is, by the file that describes it; anything else is told that it is no run."""

@@ -1,0 +1,182 @@
+"""The search: Optuna proposes points, each is trained as a run of its own, validation images judge."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import optuna
+import torch
+from optuna.trial import TrialState
+
+from ostinato import training
+from ostinato.data import load_images
+from ostinato.errors import Interrupted, OstinatoError, RunError
+from ostinato.files import write_atomically
+from ostinato.lab.sweep.description import Best, Sweep, SweepFolder, Trial
+from ostinato.lab.sweep.page import write_page
+from ostinato.lab.sweep.pictures import draw_all
+from ostinato.lab.sweep.space import Point, at_point, grid, parse_space
+from ostinato.lab.sweep.study import Judge, begun, next_trial, open_study, point, repeats, table
+from ostinato.lab.sweep.watcher import Watcher
+from ostinato.training import Observer, Recipe, RunFolder, parse_recipe
+from ostinato.training.metrics import read_metrics
+
+TRIALS = 20
+"""Unless a number is given, or every point can be tried."""
+
+
+def sweep(
+    recipe: Recipe,
+    over: Sequence[str],
+    out: Path | None = None,
+    *,
+    trials: int | None = None,
+    data: Path | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    watcher: Watcher | None = None,
+) -> tuple[SweepFolder, Sweep]:
+    """Trains a recipe at many points of `over`, texts such as "optimizer.lr=1e-4..1e-1:log".
+
+    Lists alone and no number of `trials`: every point of the grid. Else as many trials, proposed by a
+    tree of Parzen estimators, and given up where validated below the median of those before.
+    A folder that holds the same sweep already is gone on with: `out`, or one under `runs/`.
+    Raises OptionError and RecipeError before the first trial for what cannot be searched; Interrupted
+    after Ctrl-C, with all saved. A trial that fails is told in the result, and the rest goes on.
+    """
+    space = parse_space(over, recipe)
+    every = None if trials else grid(space)
+    asked = Sweep(
+        recipe=recipe.to_toml(),
+        over=list(over),
+        grid=every is not None,
+        count=trials or TRIALS if every is None else len(list(every)),
+        data_folder=None if data is None else str(data.resolve()),
+        data_fingerprint=load_images(data, recipe.data.train, recipe.data.validation).fingerprint,
+        threads=threads or torch.get_num_threads(),
+        device=device,
+    )
+    folder, found = _place(out, recipe.name, asked)
+    return folder, _search(folder, found, watcher or Watcher())
+
+
+def resume(path: Path, watcher: Watcher | None = None) -> tuple[SweepFolder, Sweep]:
+    """Goes on with an interrupted sweep; a finished trial is never trained again.
+
+    Raises RunError when there is none, or its data are no longer the same.
+    """
+    folder = SweepFolder.open(path)
+    found = folder.read()
+    recipe = parse_recipe(found.recipe, str(folder.description))
+    data = None if found.data_folder is None else Path(found.data_folder)
+    images = load_images(data, recipe.data.train, recipe.data.validation)
+    if images.fingerprint != found.data_fingerprint:
+        raise RunError(
+            f"{path}: the data in {images.source} are not those that the sweep began with. Put them "
+            "back, or begin another."
+        )
+    return folder, _search(folder, found, watcher or Watcher())
+
+
+def _place(out: Path | None, name: str, asked: Sweep) -> tuple[SweepFolder, Sweep]:
+    """The folder, and the sweep in it: the same one begun before, or the one that is asked for."""
+    path, number = out or Path("runs") / f"{name}-sweep", 1
+    while (folder := SweepFolder(path)).description.is_file():
+        before = folder.read()
+        if before.question == asked.question:
+            return folder, replace(before, count=max(before.count, asked.count))
+        if out is not None:
+            raise RunError(
+                f"{out}: expected a new folder or this very sweep, found one of "
+                f"{parse_recipe(before.recipe, str(out)).name} over {' and '.join(before.over)}. Name "
+                "another folder with --out."
+            )
+        number += 1
+        path = Path("runs") / f"{name}-sweep-{number}"
+    return SweepFolder.create(path, asked), asked
+
+
+def _search(folder: SweepFolder, sweep: Sweep, watcher: Watcher) -> Sweep:
+    """Trials until there are as many as asked for; then the best, the pictures and the page."""
+    recipe = parse_recipe(sweep.recipe, str(folder.description))
+    space = parse_space(sweep.over, recipe)
+    with open_study(folder, space, sweep.grid) as study:
+        while len(begun(study)) < sweep.count or study.get_trials(states=[TrialState.RUNNING]):
+            trial = next_trial(study, recipe.training.seed)
+            values = point(trial, space)
+            sweep.status, sweep.trials = "searching", table(study)
+            folder.write(sweep)
+            watcher.trial(sweep.trials[trial.number], sweep)
+            if not repeats(study, trial):
+                run = folder.run(sweep.trials[trial.number].number)
+                _try(study, trial, run, recipe, values, sweep, watcher)
+            sweep.trials = table(study)
+            sweep.best = _best(folder, sweep.trials)
+            watcher.outcome(sweep.trials[trial.number], sweep)
+    sweep.status = "finished"
+    sweep.finished = sweep.finished or datetime.now(UTC).isoformat(timespec="seconds")
+    if sweep.best is not None:
+        write_atomically(folder.best, at_point(recipe, sweep.best.point).to_toml())
+        draw_all(sweep, folder.picture)
+    write_page(folder, sweep)
+    folder.write(sweep)
+    return sweep
+
+
+def _try(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    run: RunFolder,
+    recipe: Recipe,
+    values: Point,
+    sweep: Sweep,
+    watcher: Watcher,
+) -> None:
+    """Trains a point, or goes on with its training, and tells the study what came of it."""
+    try:
+        _train(run, at_point(recipe, values), sweep, Judge(trial, watcher))
+    except Interrupted as stopped:
+        raise Interrupted(
+            f"Stopped in trial {run.path.name} of {sweep.count}; everything is saved. Go on with: "
+            f"ostinato resume {run.path.parent.parent}"
+        ) from stopped
+    except optuna.TrialPruned as pruned:
+        trial.set_user_attr("why", str(pruned))
+        study.tell(trial, state=TrialState.PRUNED)
+    except (OstinatoError, RuntimeError, MemoryError) as error:
+        trial.set_user_attr("why", str(error))
+        study.tell(trial, state=TrialState.FAIL)
+    else:
+        record, last = run.read_record(), read_metrics(run.metrics)[-1]
+        trial.set_user_attr("steps", int(last["step"]))
+        trial.set_user_attr("seconds", record.seconds)
+        study.tell(trial, float(last["validation_accuracy"]))
+
+
+def _train(run: RunFolder, recipe: Recipe, sweep: Sweep, observer: Observer) -> None:
+    if not (run.path / "run.json").exists():
+        shutil.rmtree(run.path, ignore_errors=True)  # one that was killed before it had begun
+        training.train(
+            recipe,
+            run.path,
+            data=None if sweep.data_folder is None else Path(sweep.data_folder),
+            device=sweep.device,
+            threads=sweep.threads,
+            observer=observer,
+        )
+    elif run.read_record().status != "finished":
+        training.resume(run.path, observer=observer)
+
+
+def _best(folder: SweepFolder, trials: Sequence[Trial]) -> Best | None:
+    """The first of the highest; its test is that of its run, made on the model read back from disk."""
+    finished = [each for each in trials if each.outcome == "finished" and each.accuracy is not None]
+    if not finished:
+        return None
+    best = max(finished, key=lambda each: each.accuracy or 0.0)
+    result = folder.run(best.number).read_record().result or {}
+    return Best(
+        best.number, best.point, best.accuracy or 0.0, result["test_accuracy"], result["test_loss"]
+    )
