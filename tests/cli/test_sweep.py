@@ -29,8 +29,8 @@ def test_lines_in_a_pipe(tiny_recipe, tiny_folder, tmp_path):
     done = run(*command(tiny_recipe, tiny_folder, out, "--trials", "2", "--steps", "3"))
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    begun = [line for line in lines if re.match(r"trial [12] of 2  optimizer.lr = 0\.\d+$", line)]
-    ended = [line for line in lines if re.match(r"trial [12] of 2  finished with \d+\.\d\d%", line)]
+    begun = [line for line in lines if re.match(r"[12]/2  optimizer.lr = 0\.\d+$", line)]
+    ended = [line for line in lines if re.match(r"[12]/2  finished with \d+\.\d\d%", line)]
     assert (len(begun), len(ended)) == (2, 2)
     assert re.search(
         r"^Best of 2 trials: optimizer.lr = 0\.\d+, with \d+\.\d\d% on the", done.stdout, re.M
@@ -50,7 +50,7 @@ def test_ctrl_c_then_resume(tiny_recipe, tiny_folder, tmp_path):
         command(tiny_recipe, tiny_folder, out, "--trials", "2", "--steps", "200"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while not process.stdout.readline().startswith("trial 2"):
+    while not process.stdout.readline().startswith("2/2"):
         assert process.poll() is None
     while not (out / "trials" / "2" / "run.json").exists():
         assert process.poll() is None
@@ -60,8 +60,8 @@ def test_ctrl_c_then_resume(tiny_recipe, tiny_folder, tmp_path):
     assert "Traceback" not in err
     done = run(*OSTINATO, "resume", str(out))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "trial 1 of 2" not in done.stdout, "a finished trial began again"
-    assert "trial 2 of 2  finished" in done.stdout
+    assert "1/2" not in done.stdout, "a finished trial began again"
+    assert "2/2  finished" in done.stdout
     assert "Best of 2 trials" in done.stdout
 
 
@@ -84,9 +84,9 @@ def test_bars_on_a_terminal(tiny_recipe, tiny_folder, tmp_path):
         screen += part
     assert process.wait(timeout=60) == 0
     text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", screen).decode()
-    assert re.search(r"trials .*1/2 +best \d+\.\d\d%", text)
+    assert re.search(r"stages .*1/2 +optimizer.lr = 0\.\d+", text)
     assert re.search(r"steps .*14/14 loss \d\.\d{4} {2}accuracy \d\.\d{4}", text)
-    assert re.search(r"trial 2  optimizer.lr = 0\.\d+  finished with", text)
+    assert re.search(r"2/2  optimizer.lr = 0\.\d+  finished with", text)
 
 
 REFUSED = {

@@ -13,6 +13,7 @@ from ostinato import training
 from ostinato.errors import DataError, Interrupted, OptionError, RecipeError, RunError
 from ostinato.lab import sweep as lab
 from ostinato.lab.sweep.space import Choice, Range, at_point, grid, parse_space
+from ostinato.lab.watcher import Watcher
 from ostinato.training import parse_recipe, read_recipe
 from ostinato.training.metrics import read_metrics
 
@@ -25,18 +26,15 @@ def recipe(tiny_recipe):
     return read_recipe(str(tiny_recipe))
 
 
-class Log(lab.Watcher):
-    """Which trials began and what came of them; presses Ctrl-C in a trial, after a step."""
+class Log(Watcher):
+    """Which trials began, and which steps were taken; presses Ctrl-C in a trial, after a step."""
 
     def __init__(self, trial=None, step=None):
-        self.stop, self.trained, self.outcomes, self.begun = (trial, step), [], [], []
+        self.stop, self.trained, self.begun = (trial, step), [], []
 
-    def trial(self, trial, sweep):
-        self.current = trial.number
-        self.begun.append(trial.number)
-
-    def outcome(self, trial, sweep):
-        self.outcomes.append((trial.number, trial.outcome))
+    def stage(self, number, count, title):
+        self.current = number
+        self.begun.append(number)
 
     def step(self, step, line):
         self.trained.append((self.current, step.step))
@@ -149,7 +147,7 @@ def test_other_mistakes(recipe, tiny_folder, tmp_path):
 def test_what_a_sweep_leaves(searched, recipe):
     folder, found, log = searched
     assert found.status == "finished"
-    assert folder.read() == found
+    assert lab.Sweep.open(folder.path) == found
     assert [each.number for each in found.trials] == [1, 2, 3, 4, 5, 6, 7]
     assert log.begun == [1, 2, 3, 4, 5, 6, 7]
     for trial in found.trials:
@@ -201,7 +199,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(searched, recipe, tiny_fol
         Interrupted, match=rf"Stopped in trial {stop[0]} of 7; everything is saved.*resume {out}$"
     ):
         lab.sweep(*arguments, trials=7, data=tiny_folder, watcher=log)
-    assert lab.SweepFolder.open(out).read().status == "searching"
+    assert lab.Sweep.open(out).status == "working"
     if stop[0] == 3:
         _, found = lab.resume(out, log)
     else:
@@ -292,11 +290,12 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from ostinato.lab import sweep
+from ostinato.lab.watcher import Watcher
 from ostinato.training import read_recipe
 
-class Killed(sweep.Watcher):
-    def trial(self, trial, sweep):
-        self.number = trial.number
+class Killed(Watcher):
+    def stage(self, number, count, title):
+        self.number = number
     def step(self, step, line):
         if (self.number, step.step) == (2, 5):
             os.kill(os.getpid(), signal.SIGKILL)

@@ -34,8 +34,8 @@ def _run(folder: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
+    from ostinato.cli.stages import watcher
     from ostinato.cli.sweep import say_outcome
-    from ostinato.cli.sweep_progress import watcher
     from ostinato.lab import sweep
 
     say_outcome(*sweep.resume(folder, watcher()))

@@ -54,7 +54,7 @@ def sweep(
     Interrupted, it goes on when the same command is given again. The best recipe is tested once, on the
     test images, and written as TOML.
     """
-    from ostinato.cli.sweep_progress import watcher
+    from ostinato.cli.stages import watcher
     from ostinato.lab import sweep as lab
 
     folder, found = lab.sweep(
@@ -87,7 +87,7 @@ def say_outcome(folder: "SweepFolder", sweep: "Sweep") -> None:
     print()
     Console().print(table)
     print(f"\n{lead(sweep)}\n")
-    print(f"  report   {folder.path / 'report.html'}")
+    print(f"  report   {folder.report}")
     if sweep.best is None:
         raise OstinatoError(f"{folder.path}: no trial came to its end; the table says why.")
     print(f"  picture  {folder.picture}")

@@ -11,6 +11,5 @@ except ImportError as missing:
 
 from ostinato.lab.sweep.description import Best, Sweep, SweepFolder, Trial
 from ostinato.lab.sweep.search import resume, sweep
-from ostinato.lab.sweep.watcher import Watcher
 
-__all__ = ["Best", "Sweep", "SweepFolder", "Trial", "Watcher", "resume", "sweep"]
+__all__ = ["Best", "Sweep", "SweepFolder", "Trial", "resume", "sweep"]

@@ -4,14 +4,13 @@ from ostinato.lab.report import Chart, Code, Facts, Link, Page, Section, Table
 from ostinato.lab.report.parts import Cell
 from ostinato.lab.sweep.description import Sweep, SweepFolder, Trial
 from ostinato.lab.sweep.pictures import diagrams, side_by_side
-from ostinato.training import parse_recipe
 
 COLUMNS = ("outcome", "validation accuracy", "steps", "seconds", "why")
 
 
 def write_page(folder: SweepFolder, sweep: Sweep) -> None:
     """Writes `report.html`."""
-    recipe = parse_recipe(sweep.recipe, str(folder.description))
+    recipe = sweep.settings()
     sections = [Section("Trials", [trials(sweep, folder)])]
     if sweep.best is not None:
         charts = [
@@ -32,7 +31,7 @@ def write_page(folder: SweepFolder, sweep: Sweep) -> None:
             Facts(sweep.machine | sweep.versions, "Machine and versions."),
         ])
     )  # fmt: skip
-    Page(f"Sweep of {recipe.name}", lead(sweep), sections).write(folder.path / "report.html")
+    Page(f"Sweep of {recipe.name}", lead(sweep), sections).write(folder.report)
 
 
 def lead(sweep: Sweep) -> str:

@@ -10,7 +10,6 @@ from ostinato.files import write_atomically
 from ostinato.lab.colours import COLOURS
 from ostinato.lab.sweep.description import Sweep
 from ostinato.lab.sweep.space import Choice, Dimension, parse_space
-from ostinato.training import parse_recipe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +25,7 @@ Diagram = Callable[["Axes"], None]
 
 def diagrams(sweep: Sweep) -> Mapping[str, Diagram]:
     """What draws the accuracy over each key that was searched, and over the trials."""
-    space = parse_space(sweep.over, parse_recipe(sweep.recipe, "the recipe of the sweep"))
+    space = parse_space(sweep.over, sweep.settings())
     return {each.key: partial(_over, sweep, each) for each in space} | {
         "trial": partial(_history, sweep)
     }

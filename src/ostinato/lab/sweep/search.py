@@ -2,8 +2,6 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import optuna
@@ -15,12 +13,12 @@ from ostinato.data import load_images
 from ostinato.errors import Interrupted, OstinatoError, RunError
 from ostinato.files import write_atomically
 from ostinato.lab.sweep.description import Best, Sweep, SweepFolder, Trial
-from ostinato.lab.sweep.page import write_page
+from ostinato.lab.sweep.page import said, write_page
 from ostinato.lab.sweep.pictures import draw_all
 from ostinato.lab.sweep.space import Point, at_point, grid, parse_space
 from ostinato.lab.sweep.study import Judge, begun, next_trial, open_study, point, repeats, table
-from ostinato.lab.sweep.watcher import Watcher
-from ostinato.training import Observer, Recipe, RunFolder, parse_recipe
+from ostinato.lab.watcher import Watcher
+from ostinato.training import Observer, Recipe, RunFolder
 from ostinato.training.metrics import read_metrics
 
 TRIALS = 20
@@ -58,8 +56,8 @@ def sweep(
         threads=threads or torch.get_num_threads(),
         device=device,
     )
-    folder, found = _place(out, recipe.name, asked)
-    return folder, _search(folder, found, watcher or Watcher())
+    path, found = asked.place(out, Path("runs") / f"{recipe.name}-sweep")
+    return _search(SweepFolder(path), found, watcher or Watcher())
 
 
 def resume(path: Path, watcher: Watcher | None = None) -> tuple[SweepFolder, Sweep]:
@@ -67,9 +65,8 @@ def resume(path: Path, watcher: Watcher | None = None) -> tuple[SweepFolder, Swe
 
     Raises RunError when there is none, or its data are no longer the same.
     """
-    folder = SweepFolder.open(path)
-    found = folder.read()
-    recipe = parse_recipe(found.recipe, str(folder.description))
+    found = Sweep.open(path)
+    recipe = found.settings()
     data = None if found.data_folder is None else Path(found.data_folder)
     images = load_images(data, recipe.data.train, recipe.data.validation)
     if images.fingerprint != found.data_fingerprint:
@@ -77,52 +74,34 @@ def resume(path: Path, watcher: Watcher | None = None) -> tuple[SweepFolder, Swe
             f"{path}: the data in {images.source} are not those that the sweep began with. Put them "
             "back, or begin another."
         )
-    return folder, _search(folder, found, watcher or Watcher())
+    return _search(SweepFolder(path), found, watcher or Watcher())
 
 
-def _place(out: Path | None, name: str, asked: Sweep) -> tuple[SweepFolder, Sweep]:
-    """The folder, and the sweep in it: the same one begun before, or the one that is asked for."""
-    path, number = out or Path("runs") / f"{name}-sweep", 1
-    while (folder := SweepFolder(path)).description.is_file():
-        before = folder.read()
-        if before.question == asked.question:
-            return folder, replace(before, count=max(before.count, asked.count))
-        if out is not None:
-            raise RunError(
-                f"{out}: expected a new folder or this very sweep, found one of "
-                f"{parse_recipe(before.recipe, str(out)).name} over {' and '.join(before.over)}. Name "
-                "another folder with --out."
-            )
-        number += 1
-        path = Path("runs") / f"{name}-sweep-{number}"
-    return SweepFolder.create(path, asked), asked
-
-
-def _search(folder: SweepFolder, sweep: Sweep, watcher: Watcher) -> Sweep:
+def _search(folder: SweepFolder, sweep: Sweep, watcher: Watcher) -> tuple[SweepFolder, Sweep]:
     """Trials until there are as many as asked for; then the best, the pictures and the page."""
-    recipe = parse_recipe(sweep.recipe, str(folder.description))
+    recipe = sweep.settings()
     space = parse_space(sweep.over, recipe)
     with open_study(folder, space, sweep.grid) as study:
         while len(begun(study)) < sweep.count or study.get_trials(states=[TrialState.RUNNING]):
             trial = next_trial(study, recipe.training.seed)
             values = point(trial, space)
-            sweep.status, sweep.trials = "searching", table(study)
-            folder.write(sweep)
-            watcher.trial(sweep.trials[trial.number], sweep)
+            sweep.status, sweep.trials = "working", table(study)
+            sweep.write(folder.path)
+            begins = sweep.trials[trial.number]
+            watcher.stage(begins.number, sweep.count, said(begins.point))
             if not repeats(study, trial):
-                run = folder.run(sweep.trials[trial.number].number)
+                run = folder.run(begins.number)
                 _try(study, trial, run, recipe, values, sweep, watcher)
             sweep.trials = table(study)
             sweep.best = _best(folder, sweep.trials)
-            watcher.outcome(sweep.trials[trial.number], sweep)
-    sweep.status = "finished"
-    sweep.finished = sweep.finished or datetime.now(UTC).isoformat(timespec="seconds")
+            watcher.outcome(begins.number, sweep.count, _in_words(sweep, begins.number))
+    sweep.end()
     if sweep.best is not None:
         write_atomically(folder.best, at_point(recipe, sweep.best.point).to_toml())
         draw_all(sweep, folder.picture)
     write_page(folder, sweep)
-    folder.write(sweep)
-    return sweep
+    sweep.write(folder.path)
+    return folder, sweep
 
 
 def _try(
@@ -177,6 +156,13 @@ def _best(folder: SweepFolder, trials: Sequence[Trial]) -> Best | None:
         return None
     best = max(finished, key=lambda each: each.accuracy or 0.0)
     result = folder.run(best.number).read_record().result or {}
-    return Best(
-        best.number, best.point, best.accuracy or 0.0, result["test_accuracy"], result["test_loss"]
-    )
+    return Best(number=best.number, point=best.point, accuracy=best.accuracy or 0.0, **result)
+
+
+def _in_words(sweep: Sweep, number: int) -> str:
+    """What came of a trial, and the best so far."""
+    trial, best = sweep.trials[number - 1], sweep.best
+    figure = "" if trial.accuracy is None else f" with {trial.accuracy:.2%}"
+    why = "" if trial.why is None else f": {trial.why.splitlines()[0]}"
+    far = "none yet" if best is None else f"best {best.accuracy:.2%}, trial {best.number}"
+    return f"{trial.outcome}{figure}{why}  ({far})"

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ostinato.lab.sweep.description import Outcome, SweepFolder, Trial
 from ostinato.lab.sweep.space import Choice, Dimension, Point, grid
-from ostinato.lab.sweep.watcher import Watcher
+from ostinato.lab.watcher import Watcher
 from ostinato.training import Observer, Step
 
 OUTCOMES: dict[TrialState, Outcome] = {
