@@ -7,6 +7,8 @@ from torch import nn
 from ostinato.cells import LSTM, Cell, HiddenState
 from ostinato.drivers import Recurrent
 from ostinato.errors import RowError
+from ostinato.kernels.core import why_missing
+from ostinato.kernels.walker import Walker
 from ostinato.programs import operator
 from ostinato.programs.compiled import named_tensors
 from ostinato.wrappers import Dropout, Stack, WeightDrop, Zoneout
@@ -53,6 +55,22 @@ def test_a_graph_without_a_loop_for_any_time(name, marks):
     walks = 2 if name == "nn" else sum(isinstance(each, Recurrent) for each in layer.modules())
     # The first graph is for its own T, the second for any.
     assert [graph.count("ostinato.walk") for graph in backend.graphs] == [walks, walks]
+
+
+@pytest.mark.skipif(bool(why_missing()), reason="there is no core")
+@pytest.mark.parametrize("name", ["lstm", "sru", "layer-norm-lstm", "reverse", "stack", "pair", "nn"])
+def test_the_core_walks_inside_a_graph(name, monkeypatch):
+    """In float32, and not the program row by mistake."""
+    layer, walked = layer_of(name, dtype=torch.float32), []
+    call = Walker.__call__
+    monkeypatch.setattr(Walker, "__call__", lambda self, *given: walked.append(1) or call(self, *given))
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for time in (5, 7):
+        x = some_input(B, time, dtype=torch.float32)
+        walked.clear()
+        got = outcome(compiled, x, **ragged(time))
+        assert walked
+        close(got, outcome(layer, x, **ragged(time)))
 
 
 DRAWN = {

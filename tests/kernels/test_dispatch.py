@@ -3,9 +3,10 @@
 import pytest
 import torch
 from tests.contract.agree import draw, randomise
+from torch import nn
 from torch.autograd import forward_ad
 
-from ostinato.cells import LSTM, SRU
+from ostinato.cells import LSTM, SRU, Cell, HiddenState
 from ostinato.drivers import Recurrent
 from ostinato.errors import OptionError, RowError
 from ostinato.kernels.core import why_missing
@@ -72,6 +73,78 @@ def test_a_row_that_does_not_exist():
         Recurrent(LSTM(I, H), row="programme")
     row, _ = choose_row(LSTM(I, H), torch.zeros(1, 1, I))
     assert row.name == ("program" if why_missing() else "native")
+
+
+needs_core = pytest.mark.skipif(bool(why_missing()), reason="there is no core")
+
+
+def forward_mode(cell, x):
+    with forward_ad.dual_level():
+        return Recurrent(cell, row="native")(forward_ad.make_dual(x, torch.ones_like(x)))
+
+
+def autocast(cell, x):
+    with torch.autocast("cpu", torch.bfloat16):
+        return Recurrent(cell, row="native")(x)
+
+
+def of_many(cell, x):
+    return torch.vmap(lambda x: Recurrent(cell, row="native")(x)[0])(x[None])
+
+
+class Long(Cell):
+    """More values at once than the core has places for."""
+
+    State = HiddenState
+
+    def __init__(self, size):
+        super().__init__(size, size)
+        self.W = nn.Parameter(torch.randn(size, size))
+
+    def step(self, x, state):
+        h = x + state.h
+        for number in range(200):
+            h = torch.tanh(h @ self.W + number / 200)
+        return h, HiddenState(h)
+
+
+REFUSED = {
+    "float64": (
+        lambda cell, x: Recurrent(cell.double(), row="native")(x.double()),
+        "x is torch.float64",
+    ),
+    "bfloat16": (
+        lambda cell, x: Recurrent(cell.bfloat16(), row="native")(x.bfloat16()),
+        "x is torch.bfloat16",
+    ),
+    "meta": (lambda cell, x: Recurrent(cell.to("meta"), row="native")(x.to("meta")), "x is on meta"),
+    "autocast": (autocast, "autocast chooses a kind of number"),
+    "torch.func": (of_many, "a transform of torch.func is at work"),
+    "forward mode": (forward_mode, "forward-mode differentiation is at work"),
+    "too long": (
+        lambda cell, x: Recurrent(Long(I), row="native")(x),
+        "more than the 192 it can hold",
+    ),
+}
+
+
+@needs_core
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own use of it
+@pytest.mark.parametrize(("run", "why"), REFUSED.values(), ids=REFUSED)
+def test_the_core_refuses_by_name(run, why):
+    with pytest.raises(
+        RowError, match=f'the row "native" cannot run this call: .*{why}.*Use row="auto"'
+    ):
+        run(LSTM(I, H), torch.randn(2, 3, I))
+
+
+@needs_core
+def test_what_the_core_cannot_hold_runs_as_a_program():
+    cell, x = Long(I), torch.randn(2, 3, I)
+    row, reasons = choose_row(cell, x)
+    assert row.name == "program"
+    assert "more than the 192 it can hold" in reasons["native"]
+    torch.testing.assert_close(Recurrent(cell)(x)[0], Recurrent(cell, row="reference")(x)[0])
 
 
 class Own(torch.Tensor):

@@ -202,15 +202,15 @@ class _Lowering:
         of_base: dict[Value, list[Instruction]],
     ) -> list[Instruction]:
         done: dict[Instruction, None] = {}
-
-        def visit(each: Instruction) -> None:
-            if each not in done:
-                for before, _ in _before(each, made_by, of_base):
-                    visit(before)
+        waiting = list(code[::-1])
+        while waiting:
+            each = waiting[-1]
+            missing = [b for b, _ in _before(each, made_by, of_base) if b not in done]
+            if missing:
+                waiting += missing[::-1]
+            else:
                 done[each] = None
-
-        for each in code:
-            visit(each)
+                waiting.pop()
         return list(done)
 
     def _store(self, stages: Sequence[Stage]) -> None:

@@ -29,36 +29,44 @@ def plan(
     kept: dict[Value, None] = {}
     again: dict[Value, Op] = {}
 
-    def sources(value: Value) -> dict[Value, None]:
-        """What has to be kept so that the value can be made again; itself if that is cheapest."""
-        op = made_by.get(value)
-        if op is None or value in free or value in kept:
-            return {value: None}
-        below = {v: None for each in op.values if each.rows for v in sources(each)}
-        if op.kind in VIEWS or (op.kind == "product" and _narrow(op)):
-            return below
-        extra = sum(prod(v.shape) for v in below if v not in free and v not in kept)
-        if sparing and op.kind in DEARER and not extra:
-            return below
-        return below if op.kind in CHEAP and extra <= prod(value.shape) else {value: None}
+    def sources() -> dict[Value, dict[Value, None]]:
+        """What has to be kept so that each value can be made again; itself if that is cheapest."""
+        found: dict[Value, dict[Value, None]] = {}
+        for op in forward.ops:
+            rows = [v for v in op.values if v.rows]
+            below = {v: None for each in rows for v in found.get(each, {each: None})}
+            extra = sum(prod(v.shape) for v in below if v not in free and v not in kept)
+            for value in op.outputs:
+                itself = value in free or value in kept or not _again(op, value, extra, sparing)
+                found[value] = {value: None} if itself else below
+        return found
 
-    def fetch(value: Value) -> None:
-        if value in kept or value in again:
-            return
-        if value in sources(value):
-            kept[value] = None
-            return
-        op = made_by[value]
-        for each in op.values:
-            if each.rows:
-                fetch(each)
-        again.update(dict.fromkeys(op.outputs, op))
-
+    known = sources()
     # Those that have to be kept come first: a cheap one may then be made of them at no further cost.
     for value in sorted(needed, key=lambda v: v in made_by and made_by[v].kind in CHEAP):
-        fetch(value)
+        wanted = [value]
+        while wanted:
+            each = wanted.pop()
+            if each in kept or each in again:
+                continue
+            if each in known.get(each, {each: None}):
+                kept[each] = None
+                known = sources()
+                continue
+            op = made_by[each]
+            wanted += [v for v in op.values if v.rows][::-1]
+            again.update(dict.fromkeys(op.outputs, op))
     ops = {id(op): op for op in again.values()}
     return tuple(kept), tuple(op for op in forward.ops if id(op) in ops)
+
+
+def _again(op: Op, value: Value, extra: int, sparing: bool) -> bool:
+    """Whether to compute a value again, if `extra` numbers have to be kept for that."""
+    if op.kind in VIEWS or (op.kind == "product" and _narrow(op)):
+        return True
+    if sparing and op.kind in DEARER and not extra:
+        return True
+    return op.kind in CHEAP and extra <= prod(value.shape)
 
 
 def _narrow(op: Op) -> bool:
