@@ -28,7 +28,9 @@ def trained(tiny_recipe, tiny_folder, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("command", ["", "recipes", "train", "resume", "sweep", "evaluate", "predict"])
+@pytest.mark.parametrize(
+    "command", ["", "recipes", "train", "resume", "compare", "sweep", "evaluate", "predict"]
+)
 def test_help_has_an_example(ostinato, command):
     code, out, _ = ostinato(*command.split(), "--help")
     assert code == 0

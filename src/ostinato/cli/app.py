@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ostinato import __version__
-from ostinato.cli import evaluate, predict, recipes, resume, sweep, train
+from ostinato.cli import compare, evaluate, predict, recipes, resume, sweep, train
 from ostinato.errors import Interrupted, OstinatoError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("recipes", epilog=recipes.EXAMPLE)(recipes.recipes)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("resume", epilog=resume.EXAMPLE)(resume.resume)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
 app.command("predict", epilog=predict.EXAMPLE)(predict.predict)
 

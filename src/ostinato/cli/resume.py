@@ -11,7 +11,10 @@ EXAMPLE = "Example: ostinato resume runs/sru-seed0"
 
 def resume(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Of a training or a sweep that was interrupted.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Of a training, a comparison or a sweep that was interrupted."
+        ),
     ],
 ) -> None:
     """Go on from where it was interrupted, as if it had never stopped.
@@ -33,6 +36,14 @@ def _run(folder: Path) -> None:
     say_outcome(run, score)
 
 
+def _comparison(folder: Path) -> None:
+    from ostinato.cli.compare import say_outcome
+    from ostinato.cli.compare_progress import watcher
+    from ostinato.lab import compare
+
+    say_outcome(*compare.resume(folder, watcher()))
+
+
 def _sweep(folder: Path) -> None:
     from ostinato.cli.stages import watcher
     from ostinato.cli.sweep import say_outcome
@@ -41,5 +52,9 @@ def _sweep(folder: Path) -> None:
     say_outcome(*sweep.resume(folder, watcher()))
 
 
-KINDS: dict[str, Callable[[Path], None]] = {"run.json": _run, "sweep.json": _sweep}
+KINDS: dict[str, Callable[[Path], None]] = {
+    "run.json": _run,
+    "comparison.json": _comparison,
+    "sweep.json": _sweep,
+}
 """What a folder is, by the file that describes it; anything else is told that it is no run."""

@@ -24,7 +24,7 @@ def draw_curves(
     for axes, name in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
         steps, values = _column(rows, name)
         axes.plot(steps, values, color=TRAIN, alpha=0.35, linewidth=0.8)
-        axes.plot(steps, _running_mean(values), color=TRAIN, linewidth=1.8, label="training batches")
+        axes.plot(steps, running_mean(values), color=TRAIN, linewidth=1.8, label="training batches")
         steps, values = _column(rows, f"validation_{name}")
         if len(steps):
             axes.plot(steps, values, "o-", color=VALIDATION, markersize=4, label="validation")
@@ -54,7 +54,7 @@ def _column(rows: Sequence[Mapping[str, str]], name: str) -> tuple[np.ndarray, n
     return np.array(steps), np.array(values)
 
 
-def _running_mean(values: np.ndarray) -> np.ndarray:
+def running_mean(values: np.ndarray) -> np.ndarray:
     """The mean over the last fiftieth of the run, over what there is at its start."""
     window = max(1, len(values) // 50)
     sums = np.cumsum(np.insert(values, 0, 0.0))
