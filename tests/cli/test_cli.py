@@ -11,6 +11,7 @@ from PIL import Image
 
 from ostinato import __version__
 from ostinato.cli import main
+from ostinato.lab.report import KINDS
 from ostinato.training import recipe_names
 
 
@@ -29,7 +30,7 @@ def trained(tiny_recipe, tiny_folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "recipes", "train", "resume", "compare", "sweep", "evaluate", "predict"]
+    "command", ["", "recipes", "train", "resume", "compare", "sweep", "evaluate", "predict", "report"]
 )
 def test_help_has_an_example(ostinato, command):
     code, out, _ = ostinato(*command.split(), "--help")
@@ -203,3 +204,33 @@ def test_a_full_disk(ostinato, tiny_recipe, tiny_folder, tmp_path, monkeypatch):
     assert "make room" in err
     run, _ = training.resume(out)
     assert run.read_record().status == "finished"
+
+
+def test_report_writes_the_page_and_says_where(ostinato, trained, tmp_path):
+    assert (trained / "report.html").is_file(), "training has written one already"
+    (trained / "report.html").unlink()
+    assert ostinato("report", trained) == (0, f"{trained / 'report.html'}\n", "")
+    assert (trained / "report.html").is_file()
+    page = tmp_path / "page.html"
+    assert ostinato("report", trained, "--out", page) == (0, f"{page}\n", "")
+    assert "A small SRU on few digits" in page.read_text(encoding="utf-8")
+
+
+def test_report_shows_the_page_where_there_is_a_browser(ostinato, trained, monkeypatch):
+    shown = []
+    monkeypatch.setattr("webbrowser.open", lambda address: shown.append(address) or True)
+    assert ostinato("report", trained, "--open")[0] == 0
+    assert shown == [(trained / "report.html").resolve().as_uri()]
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+    code, _, err = ostinato("report", trained, "--open")
+    assert code == 2
+    assert err.endswith(
+        "is written, but there is no browser here that could show it. Open it with one.\n"
+    )
+
+
+def test_report_of_nothing_known(ostinato, tmp_path):
+    code, _, err = ostinato("report", tmp_path)
+    assert code == 2
+    assert err.startswith(f"ostinato: {tmp_path}: expected one of ")
+    assert all(name in err for name in KINDS)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ostinato import __version__
-from ostinato.cli import compare, evaluate, predict, recipes, resume, sweep, train
+from ostinato.cli import compare, evaluate, predict, recipes, report, resume, sweep, train
 from ostinato.errors import Interrupted, OstinatoError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
 app.command("predict", epilog=predict.EXAMPLE)(predict.predict)
+app.command("report", epilog=report.EXAMPLE)(report.report)
 
 
 def _version(asked: bool) -> None:

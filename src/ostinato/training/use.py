@@ -22,7 +22,7 @@ def score_run(path: Path, *, data: Path | None = None, device: str = "cpu") -> S
     """
     run = RunFolder.open(path)
     record = run.read_record()
-    model = _model(run)
+    model = trained_model(run)
     folder = data or (None if record.data_folder is None else Path(record.data_folder))
     images = load_test_images(folder)
     found, expected = images.size, (model.shape.rows, model.shape.columns)
@@ -41,14 +41,15 @@ def classify(path: Path, images: Sequence[Path]) -> list[list[float]]:
 
     Raises RunError and ModelFileError as `score_run` does, DataError for a file that is no picture.
     """
-    model = _model(RunFolder.open(path))
+    model = trained_model(RunFolder.open(path))
     digits = [read_digit(image, model.shape.rows, model.shape.columns) for image in images]
     logits = model.network(torch.stack(digits).float() / 255)
     probabilities: list[list[float]] = logits.softmax(-1).tolist()
     return probabilities
 
 
-def _model(run: RunFolder) -> SavedModel:
+def trained_model(run: RunFolder) -> SavedModel:
+    """The model of a run; RunError where there is none yet, ModelFileError for a damaged one."""
     if not run.model.exists():
         raise RunError(
             f"{run.path}: this training has not ended, so there is no model yet. Go on with: ostinato "

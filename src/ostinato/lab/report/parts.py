@@ -58,10 +58,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class Code:
-    """Text to be copied as it is: a command, a file."""
+    """Text to be copied as it is: a command, a file. `folded`: shown when its caption is clicked."""
 
     text: str
     caption: str = ""
+    folded: bool = False
     template: ClassVar[str] = "code.html"
 
     @property
