@@ -14,6 +14,7 @@ from ostinato import training
 from ostinato.errors import Interrupted
 from ostinato.lab import compare as lab
 from ostinato.lab.compare.page import page_of
+from ostinato.lab.report import write_report
 from ostinato.training.metrics import read_metrics
 
 
@@ -70,6 +71,13 @@ def test_figures_are_those_of_the_runs(compared):
     assert found[1].ratio == pytest.approx(times[1] / times[0])
     low, high = found[1].ratio_quartiles
     assert low <= high
+
+
+def test_its_page_is_made_again_from_the_folder(compared, tmp_path):
+    folder, _ = compared
+    pages = folder.report, write_report(folder.path, tmp_path / "again.html")
+    first, again = (page.read_text().split("<footer")[0] for page in pages)
+    assert first == again
 
 
 def test_what_a_comparison_leaves(compared):

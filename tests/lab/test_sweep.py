@@ -12,6 +12,7 @@ import pytest
 from ostinato import training
 from ostinato.errors import DataError, Interrupted, OptionError, RecipeError, RunError
 from ostinato.lab import sweep as lab
+from ostinato.lab.report import write_report
 from ostinato.lab.sweep.space import Choice, Range, at_point, grid, parse_space
 from ostinato.lab.watcher import Watcher
 from ostinato.training import parse_recipe, read_recipe
@@ -164,6 +165,13 @@ def test_what_a_sweep_leaves(searched, recipe):
     for name in ("report.html", "study.db", "sweep.png", "best.toml"):
         assert (folder.path / name).stat().st_size > 0
     assert not [name for name in os.listdir(folder.path) if name.startswith(".")]
+
+
+def test_its_page_is_made_again_from_the_folder(searched, tmp_path):
+    folder, _, _ = searched
+    pages = folder.report, write_report(folder.path, tmp_path / "again.html")
+    first, again = (page.read_text().split("<footer")[0] for page in pages)
+    assert first == again
 
 
 def test_the_best_is_tested_once_and_can_be_trained(searched, tiny_folder, tmp_path):

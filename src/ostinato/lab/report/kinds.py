@@ -15,8 +15,22 @@ def _run(folder: Path) -> Page:
     return run_page(folder)
 
 
+def _comparison(folder: Path) -> Page:
+    from ostinato.lab.compare.page import page_of
+
+    return page_of(folder)
+
+
+def _sweep(folder: Path) -> Page:
+    from ostinato.lab.sweep.page import page_of
+
+    return page_of(folder)
+
+
 KINDS: dict[str, Callable[[Path], Page]] = {
     "run.json": _run,
+    "comparison.json": _comparison,
+    "sweep.json": _sweep,
 }
 """A new kind adds a line. What makes its page is imported when it is asked for."""
 

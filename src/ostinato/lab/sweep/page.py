@@ -1,5 +1,7 @@
 """A sweep on one page."""
 
+from pathlib import Path
+
 from ostinato.lab.report import Chart, Code, Facts, Link, Page, Section, Table
 from ostinato.lab.report.parts import Cell
 from ostinato.lab.sweep.description import Sweep, SweepFolder, Trial
@@ -8,8 +10,13 @@ from ostinato.lab.sweep.pictures import diagrams, side_by_side
 COLUMNS = ("outcome", "validation accuracy", "steps", "seconds", "why")
 
 
-def write_page(folder: SweepFolder, sweep: Sweep) -> None:
-    """Writes `report.html`."""
+def page_of(path: Path) -> Page:
+    """The page of the sweep in a folder, as it stands there."""
+    return page(SweepFolder(path), Sweep.open(path))
+
+
+def page(folder: SweepFolder, sweep: Sweep) -> Page:
+    """The pictures, every trial, the best recipe, and how it was made."""
     recipe = sweep.settings()
     sections = [Section("Trials", [trials(sweep, folder)])]
     if sweep.best is not None:
@@ -31,7 +38,7 @@ def write_page(folder: SweepFolder, sweep: Sweep) -> None:
             Facts(sweep.machine | sweep.versions, "Machine and versions."),
         ])
     )  # fmt: skip
-    Page(f"Sweep of {recipe.name}", lead(sweep), sections).write(folder.report)
+    return Page(f"Sweep of {recipe.name}", lead(sweep), sections)
 
 
 def lead(sweep: Sweep) -> str:

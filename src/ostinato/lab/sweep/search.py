@@ -13,7 +13,7 @@ from ostinato.data import load_images
 from ostinato.errors import Interrupted, OstinatoError, RunError
 from ostinato.files import write_atomically
 from ostinato.lab.sweep.description import Best, Sweep, SweepFolder, Trial
-from ostinato.lab.sweep.page import said, write_page
+from ostinato.lab.sweep.page import page, said
 from ostinato.lab.sweep.pictures import draw_all
 from ostinato.lab.sweep.space import Point, at_point, grid, parse_space
 from ostinato.lab.sweep.study import Judge, begun, next_trial, open_study, point, repeats, table
@@ -99,7 +99,7 @@ def _search(folder: SweepFolder, sweep: Sweep, watcher: Watcher) -> tuple[SweepF
     if sweep.best is not None:
         write_atomically(folder.best, at_point(recipe, sweep.best.point).to_toml())
         draw_all(sweep, folder.picture)
-    write_page(folder, sweep)
+    page(folder, sweep).write(folder.report)
     sweep.write(folder.path)
     return folder, sweep
 
