@@ -30,7 +30,19 @@ def trained(tiny_recipe, tiny_folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "recipes", "train", "resume", "compare", "sweep", "evaluate", "predict", "report"]
+    "command",
+    [
+        "",
+        "recipes",
+        "train",
+        "resume",
+        "compare",
+        "sweep",
+        "reproduce",
+        "evaluate",
+        "predict",
+        "report",
+    ],
 )
 def test_help_has_an_example(ostinato, command):
     code, out, _ = ostinato(*command.split(), "--help")

@@ -47,6 +47,7 @@ TUTORIALS = {
     "bilstm-sgd": {"hidden": 128, "layers": 1, "batch": 128, "steps": 10_000, "lr": 1e-3},
     "lstm-adam": {"hidden": 128, "layers": 1, "batch": 128, "lr": 1e-3},
     "lstm-deep": {"hidden": 256, "layers": 3, "batch": 100, "steps": 2000, "lr": 1e-3, "dropout": 0.5},
+    "cnn-1": {"channels": [32], "batch": 100, "steps": 5000, "lr": 1e-3},
     "cnn": {"channels": [32, 64], "batch": 100, "steps": 5000, "lr": 1e-3},
 }
 

@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from ostinato import __version__
-from ostinato.cli import compare, evaluate, predict, recipes, report, resume, sweep, train
+from ostinato.cli import (
+    compare,
+    evaluate,
+    predict,
+    recipes,
+    report,
+    reproduce,
+    resume,
+    sweep,
+    train,
+)
 from ostinato.errors import Interrupted, OstinatoError
 
 app = typer.Typer(
@@ -23,6 +33,7 @@ app.command("resume", epilog=resume.EXAMPLE)(resume.resume)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
+app.command("reproduce", epilog=reproduce.EXAMPLE)(reproduce.reproduce)
 app.command("predict", epilog=predict.EXAMPLE)(predict.predict)
 app.command("report", epilog=report.EXAMPLE)(report.report)
 

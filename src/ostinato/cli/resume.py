@@ -13,7 +13,8 @@ def resume(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="FOLDER", help="Of a training, a comparison or a sweep that was interrupted."
+            metavar="FOLDER",
+            help="Of what was interrupted: a training, comparison, sweep or reproduction.",
         ),
     ],
 ) -> None:
@@ -52,9 +53,18 @@ def _sweep(folder: Path) -> None:
     say_outcome(*sweep.resume(folder, watcher()))
 
 
+def _reproduction(folder: Path) -> None:
+    from ostinato.cli.reproduce import say_outcome
+    from ostinato.cli.stages import watcher
+    from ostinato.lab import reproduce
+
+    say_outcome(*reproduce.resume(folder, watcher()))
+
+
 KINDS: dict[str, Callable[[Path], None]] = {
     "run.json": _run,
     "comparison.json": _comparison,
     "sweep.json": _sweep,
+    "reproduction.json": _reproduction,
 }
 """What a folder is, by the file that describes it; anything else is told that it is no run."""

@@ -34,6 +34,10 @@ class SequenceClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         outputs, _ = self.encoder(x)
+        return self.read(outputs)
+
+    def read(self, outputs: Tensor) -> Tensor:
+        """What the linear layer says of the encoder's outputs."""
         # The last step alone is kept before dropout: masks for the others would be drawn for nothing.
         seen = outputs[:, -1] if self.readout == "last" else outputs
         seen = self.output_dropout(seen)
