@@ -11,7 +11,8 @@ import pytest
 from ostinato.data import load_images
 from ostinato.errors import Interrupted, OptionError, RunError
 from ostinato.lab import reproduce as lab
-from ostinato.lab.reproduce.page import write_page
+from ostinato.lab.report import write_report
+from ostinato.lab.reproduce.page import page
 from ostinato.lab.reproduce.timing import PARTS, measure
 from ostinato.lab.reproduce.tutorials import Ratio, Side, Timing
 from ostinato.lab.watcher import Watcher
@@ -172,15 +173,14 @@ def test_a_quick_page_says_so_and_a_full_one_answers(whole, tmp_path):
     full = found.model_copy(update={"effort": whole_effort})
     (tmp_path / "comparisons").symlink_to(folder / "comparisons")
     (tmp_path / "runs").symlink_to(folder / "runs")
-    write_page(tmp_path, full)
-    page = (tmp_path / "report.html").read_text()
-    assert answer in page
-    assert "quick" not in page.split("<main")[1]
-    said = re.search(r"lost a factor of (\d+\.\d)", page)
+    html = page(tmp_path, full).html()
+    assert answer in html
+    assert "quick" not in html.split("<main")[1]
+    said = re.search(r"lost a factor of (\d+\.\d)", html)
     assert float(said.group(1)) == pytest.approx(
         found.figures["promise/SRU, plain loop / SRU"], abs=0.06
     )
-    assert not re.search(r"\{\w+/", page), "a figure was not put in"
+    assert not re.search(r"\{\w+/", html), "a figure was not put in"
 
 
 @pytest.mark.parametrize(("stage", "step"), [(2, 3), (3, 2)])
@@ -194,6 +194,7 @@ def test_interrupted_and_resumed(whole, tiny_folder, tmp_path, stage, step):
         lab.reproduce(*arguments, **options, watcher=log)
     done = lab.Reproduction.open(out)
     assert done.status == "working"
+    assert "97.19%" in write_report(out).read_text(), "a page of what there is so far"
     if stage == 2:
         _, found = lab.resume(out, log)
     else:

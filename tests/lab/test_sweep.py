@@ -208,6 +208,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(searched, recipe, tiny_fol
     ):
         lab.sweep(*arguments, trials=7, data=tiny_folder, watcher=log)
     assert lab.Sweep.open(out).status == "working"
+    assert "Trials" in write_report(out).read_text(), "a page of what there is so far"
     if stop[0] == 3:
         _, found = lab.resume(out, log)
     else:

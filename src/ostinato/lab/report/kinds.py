@@ -27,10 +27,17 @@ def _sweep(folder: Path) -> Page:
     return page_of(folder)
 
 
+def _reproduction(folder: Path) -> Page:
+    from ostinato.lab.reproduce.page import page_of
+
+    return page_of(folder)
+
+
 KINDS: dict[str, Callable[[Path], Page]] = {
     "run.json": _run,
     "comparison.json": _comparison,
     "sweep.json": _sweep,
+    "reproduction.json": _reproduction,
 }
 """A new kind adds a line. What makes its page is imported when it is asked for."""
 

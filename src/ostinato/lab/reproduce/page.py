@@ -19,8 +19,13 @@ FORMS = {"%": "{:.2%}", "s": "{:.1f} s", "ms": "{:.2f} ms", "×": "{:.2f}×", "s
 """How a figure of each unit is written."""
 
 
-def write_page(folder: Path, found: Reproduction) -> None:
-    """Writes `report.html`."""
+def page_of(folder: Path) -> Page:
+    """The page of the reproduction in a folder, as far as it is."""
+    return page(folder, Reproduction.open(folder))
+
+
+def page(folder: Path, found: Reproduction) -> Page:
+    """A section for each tutorial, and how it was made."""
     sections = [Section(_heading(each), [*_parts(each, found, folder)]) for each in found.chosen()]
     how = Section(
         "How it was made",
@@ -39,7 +44,7 @@ def write_page(folder: Path, found: Reproduction) -> None:
             Facts(found.machine | found.versions, "Machine and versions."),
         ],
     )
-    Page(title(found), lead(found), [*sections, how]).write(folder / "report.html")
+    return Page(title(found), lead(found), [*sections, how])
 
 
 def title(found: Reproduction) -> str:
@@ -105,7 +110,9 @@ def _parts(tutorial: Tutorial, found: Reproduction, folder: Path) -> Iterator[Pa
     if failed:
         yield Text(*failed)
     for timing in tutorial.timing:
-        measured = found.timed[timing.name]
+        measured = found.timed.get(timing.name)
+        if measured is None:
+            continue
         if measured.sides:
             yield Chart(steps(measured), f"{timing.title}: its parts, by turns, in milliseconds.")
         yield _times(timing.title, measured)

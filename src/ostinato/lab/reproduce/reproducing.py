@@ -13,7 +13,7 @@ from ostinato.data import load_images
 from ostinato.errors import Interrupted, OptionError, RunError
 from ostinato.lab import compare
 from ostinato.lab.reproduce.description import Reproduction, Trained
-from ostinato.lab.reproduce.page import write_page
+from ostinato.lab.reproduce.page import page
 from ostinato.lab.reproduce.timing import measure
 from ostinato.lab.reproduce.tutorials import Effort, Timing, Tutorial, chosen, tutorials
 from ostinato.lab.watcher import Watcher
@@ -98,7 +98,7 @@ def _go_on(folder: Path, found: Reproduction, watcher: Watcher) -> Reproduction:
     finally:
         torch.set_num_threads(callers)
     found.end()
-    write_page(folder, found)
+    page(folder, found).write(folder / "report.html")
     found.write(folder)
     return found
 

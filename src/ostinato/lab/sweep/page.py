@@ -6,6 +6,7 @@ from ostinato.lab.report import Chart, Code, Facts, Link, Page, Section, Table
 from ostinato.lab.report.parts import Cell
 from ostinato.lab.sweep.description import Sweep, SweepFolder, Trial
 from ostinato.lab.sweep.pictures import diagrams, side_by_side
+from ostinato.lab.sweep.space import at_point
 
 COLUMNS = ("outcome", "validation accuracy", "steps", "seconds", "why")
 
@@ -24,7 +25,7 @@ def page(folder: SweepFolder, sweep: Sweep) -> Page:
             Chart(side_by_side({name: diagram}), f"Validation accuracy over {name}.")
             for name, diagram in diagrams(sweep).items()
         ]
-        best = folder.best.read_text(encoding="utf-8")
+        best = at_point(recipe, sweep.best.point).to_toml()
         sections = [
             Section("Accuracy", charts),
             *sections,
