@@ -20,7 +20,8 @@ check: $(VENV)/.ready-dev  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: $(VENV)/.ready-dev  ## the whole test suite
+test: $(VENV)/.ready-dev  ## the whole test suite; brings a browser where there is none
+	$(BIN)/python -m tests.lab.browser
 	$(BIN)/python -m pytest -n auto
 
 sanitize: $(VENV)/.ready-dev  ## the native core with address and undefined-behaviour sanitizers: three minutes

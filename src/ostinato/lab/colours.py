@@ -22,12 +22,12 @@ def colours(names: Iterable[str]) -> dict[str, str]:
 
 
 def in_the_dark(colour: str) -> str:
-    """The colour `#rrggbb` as it is to be on a dark page: its hue stays, light and dark change places.
+    """The colour `#rrggbb` as it is to be on a dark page: its hue stays, the darker the lighter.
 
     >>> in_the_dark("#000000"), in_the_dark("#ffffff")
-    ('#f2f2f2', '#191919')
+    ('#f2f2f2', '#595959')
     """
     red, green, blue = (int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
     hue, lightness, saturation = rgb_to_hls(red, green, blue)
-    turned = hls_to_rgb(hue, 0.95 - 0.85 * lightness, saturation)
+    turned = hls_to_rgb(hue, 0.95 - 0.6 * lightness, saturation)
     return "#" + "".join(f"{round(255 * part):02x}" for part in turned)

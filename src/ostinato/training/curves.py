@@ -34,12 +34,13 @@ def draw_curves(
 
 def plot_loss(axes: "Axes", rows: Sequence[Mapping[str, str]]) -> None:
     """The loss over the steps, by its order of magnitude."""
-    from matplotlib.ticker import LogFormatter, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     _plot(axes, rows, "loss")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def plot_accuracy(axes: "Axes", rows: Sequence[Mapping[str, str]], test_accuracy: float) -> None:
@@ -60,7 +61,7 @@ def plot_step_times(axes: "Axes", rows: Sequence[Mapping[str, str]]) -> None:
         np.median(values), color="black", linestyle=":", label=f"median {np.median(values):.1f}"
     )
     axes.set_ylim(0, 1.5 * np.quantile(values, 0.95))
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(frameon=False)
     _label(axes, "ms per step")
 
 

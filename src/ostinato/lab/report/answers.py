@@ -125,5 +125,7 @@ def by_class(answers: Answers) -> Table:
         taken_for = f"{others.argmax()} ({others.max():,}×)" if others.any() else None
         rows.append((str(true), total, right, f"{right / total:.2%}" if total else None, taken_for))
     return Table(
-        ["digit", "images", "right", "accuracy", "mostly taken for"], rows, "Each class by itself."
+        ["digit", "images", "right", "accuracy", "taken for"],
+        rows,
+        "Each class by itself, and its commonest mistake.",
     )

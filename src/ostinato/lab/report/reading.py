@@ -10,7 +10,7 @@ from torch import Tensor
 from ostinato.drivers import Static
 from ostinato.lab.report.answers import Answers
 from ostinato.lab.report.gates import Walked, walked_layers
-from ostinato.lab.report.pictures import grey, signed
+from ostinato.lab.report.pictures import grey, opened, signed
 from ostinato.models import SequenceClassifier
 
 
@@ -107,13 +107,20 @@ def _maps(walked: Walked) -> list[Layer]:
     maps = []
     for place in range(len(first)):
         each = [
-            Map(name, _picture(value[place], order, full), full, name in walked.gates, value.shape[-1])
+            Map(
+                name,
+                _picture(value[place], order, None if name in walked.gates else full),
+                full,
+                name in walked.gates,
+                value.shape[-1],
+            )
             for (name, value), full in zip(shown, fulls, strict=True)
         ]
         maps.append(Layer(f"{walked.name}, {walked.cell}", each))
     return maps
 
 
-def _picture(values: Tensor, order: Tensor, full: float) -> str:
-    same = values.shape[-1] == len(order)
-    return signed((values[:, order] if same else values).numpy(), full)
+def _picture(values: Tensor, order: Tensor, full: float | None) -> str:
+    """`full` None: of a gate."""
+    shown = (values[:, order] if values.shape[-1] == len(order) else values).numpy()
+    return opened(shown) if full is None else signed(shown, full)

@@ -184,9 +184,9 @@ def _reading(network: SequenceClassifier, answers: Answers) -> Section:
             Text(
                 "What each layer holds while it reads. Every heat map has a row for each row of the "
                 "picture and a column for each unit; the units of a layer stand in one order, by what "
-                "they hold on average. Orange is above zero, blue below; a gate is shut where the map "
-                "is empty and open where it is full. The probabilities are what the network says if "
-                "the picture ends at that row.",
+                "they hold on average. A gate is open where its map is full and shut where it is "
+                "empty; a state is orange above zero, blue below. The probabilities are what the "
+                "network says if the picture ends at that row.",
             ),
             reading(network, answers),
         ],
@@ -210,12 +210,15 @@ def _settings(run: _Run) -> Section:
 
 
 def _shown(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _machine(run: _Run) -> Section:
     record = run.record
-    where = {**record.machine, "started": record.started, "finished": record.finished}
+    when = {"started": _clock(record.started), "finished": _clock(record.finished)}
+    where = {**record.machine, **when}
     data = {"data": record.data, "fingerprint": record.data_fingerprint}
     return Section(
         "Machine and versions",
@@ -234,9 +237,15 @@ def _again(run: _Run) -> Section:
     return Section("Make it again", [Code(shlex.join(command))])
 
 
+def _clock(moment: str | None) -> str | None:
+    return moment and moment.replace("T", " ").replace("+00:00", " UTC")
+
+
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(int(minutes), 60)
     if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
+        said = f"{hours} h {minutes} min"
+    else:
+        said = f"{minutes} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
+    return said.replace(" ", "\N{NO-BREAK SPACE}")
