@@ -147,6 +147,22 @@ def test_stopped_it_goes_on_with_the_same_command(two_files, tiny_folder, tmp_pa
     assert [int(re.search(r"from step (\d+) on", line).group(1)) for line in said] == done
 
 
+def test_stopped_while_memory_is_measured(two_files, tiny_folder, tmp_path):
+    """Ctrl-C comes to every process of the terminal; the next one only measures what is missing."""
+    out = tmp_path / "out"
+    command = [each for each in endless(two_files, tiny_folder, out) if each != "--no-memory"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, **pipes, start_new_session=True)
+    wait_for(lambda: process.stdout.readline().startswith("memory of a training step of tiny"))
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == f"ostinato: Stopped; everything is saved. Go on with: ostinato resume {out}\n"
+    again = subprocess.run(command, **pipes, check=True)
+    assert "epoch" not in again.stdout
+    assert all(each.memory for each in Comparison.open(out).entrants)
+
+
 def test_a_bar_for_each_on_a_terminal(two_files, tiny_folder, tmp_path):
     ours, theirs = pty.openpty()
     environment = os.environ | {"COLUMNS": "160", "TERM": "xterm-256color"}

@@ -1,10 +1,10 @@
 """What tests of the laboratory share: two small recipes, and a comparison of them."""
 
 import pytest
-from tests.lab.comparisons import SEEDS
 
 from ostinato import training
 from ostinato.lab import compare as lab
+from tests.lab.comparisons import SEEDS
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,12 @@
 import csv
 
 import pytest
-from tests.lab.comparisons import Turns, runs
-from tests.training.test_runs import equal_runs
 
 from ostinato import training
 from ostinato.errors import OstinatoError
 from ostinato.lab import compare as lab
+from tests.lab.comparisons import Turns, runs
+from tests.training.test_runs import equal_runs
 
 
 def table(folder):
@@ -91,3 +91,13 @@ def test_a_full_disk_concerns_all(two_recipes, tiny_folder, tmp_path, monkeypatc
     _, comparison = lab.resume(tmp_path)
     assert [run.failed for each in comparison.entrants for run in each.runs] == [None, None]
     assert comparison.status == "finished"
+
+
+def test_memory_that_cannot_be_measured_says_so(two_recipes, tiny_folder, tmp_path, monkeypatch):
+    from ostinato.lab import memory
+
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "none")
+    short = [training.with_training(each, steps=1) for each in two_recipes]
+    folder, comparison = lab.compare(short, (3,), tmp_path / "out", data=tiny_folder)
+    assert [each.memory for each in comparison.entrants] == [None, None]
+    assert "not measured here: this system has no /proc" in folder.report.read_text()

@@ -28,6 +28,15 @@ def test_an_accuracy_is_reached_when_the_last_batches_have_it_together():
     assert measured([1.0] * WINDOW).reaches(0.9) == WINDOW - 1
 
 
+def test_an_end_at_a_batchs_accuracy_is_that_step():
+    run = measured([0.5, 0.6, 0.95])
+    assert run.reaches(None) is None
+    run.record.ended = "Ended after step 3 of 1000"
+    assert run.reaches(None) == 2
+    found = figures_of([run], [run], to=None, by_turns=True)
+    assert (found.reached, found.steps_to, found.seconds_to) == (1, 3.0, 0.3)
+
+
 def test_steps_and_seconds_to_it_are_means_of_the_seeds_that_came_there():
     runs = [
         measured([1.0] * 40, 0, test=0.8),

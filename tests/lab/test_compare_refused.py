@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from tests.lab.comparisons import Turns, runs
 
 from ostinato import training
 from ostinato.errors import Interrupted, OptionError, RunError
 from ostinato.lab import compare as lab
+from tests.lab.comparisons import Turns, runs
 
 
 def test_less_than_two(two_recipes, compared):

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect, sync_playwright
-from tests.lab import browser as browsers
 
 from ostinato import training
 from ostinato.lab.colours import colours
 from ostinato.lab.report import Chart, Code, Facts, Link, Page, Section, Table, Text, write_report
+from tests.lab import browser as browsers
 
 LOOKS = Path(__file__).with_name("looks.js").read_text(encoding="utf-8")
 

@@ -28,11 +28,14 @@ def compare(
         typer.Option(metavar="N", help="How many, from 0 on; or which, separated by commas: 0,1,2."),
     ] = "1",
     to: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0.0, max=1.0, metavar="ACCURACY", help="Count the steps and seconds until this one."
+            min=0.0,
+            max=1.0,
+            metavar="ACCURACY",
+            help="Count the steps and seconds until this one; 0.97, unless all recipes end at one.",
         ),
-    ] = 0.97,
+    ] = None,
     change: Change = None,
     steps: Steps = None,
     epochs: Epochs = None,
@@ -88,12 +91,12 @@ def say_outcome(folder: "ComparisonFolder", comparison: "Comparison") -> None:
     """The table, what failed, and where everything is."""
     from ostinato.cli.tables import show
     from ostinato.lab.compare.page import about_drivers
-    from ostinato.lab.compare.table import failures, table
+    from ostinato.lab.compare.table import failures, legend, table
 
     print()
     show(table(comparison))
-    for failure in failures(comparison):
-        print(f"\n{failure}")
+    for words in (*failures(comparison), legend(comparison)):
+        print(f"\n{words}")
     for section in about_drivers(comparison):
         print(f"\n{section.heading}")
         for part in section.parts:

@@ -10,20 +10,22 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from signal import SIG_DFL, SIGINT, signal
 from statistics import median
 from typing import Any
 
 import torch
-
-STATUS = Path("/proc/self/status")
-"""Of Linux: where this is not there, nothing can be measured."""
 
 
 def in_fresh_processes(count: int, task: Callable[..., int], *given: Any, threads: int = 1) -> int:
     """The median of what `task(*given)` returns in so many processes, one after another."""
     found = []
     for _ in range(count):
-        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        # Ctrl-C comes to every process of a terminal: this one ends of it without a word, even while
+        # it imports what it needs.
+        with ProcessPoolExecutor(
+            1, get_context("spawn"), initializer=signal, initargs=(SIGINT, SIG_DFL)
+        ) as pool:
             found.append(pool.submit(_with_threads, threads, task, given).result())
     return int(median(found))
 
@@ -42,5 +44,5 @@ def raised_by(work: Callable[[], object]) -> int:
 
 def held(name: str) -> int:
     """Bytes."""
-    lines = STATUS.read_text().splitlines()
+    lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,23 +27,19 @@ from ostinato.programs.tanh import tanh
 MASKS = frozenset({"gt", "ge", "lt", "le", "eq", "ne"})
 
 
-First = Literal["rows", "steps", "lying"]
-
-
 @dataclass(frozen=True)
 class Runnable:
     """A program's source, and the function that it makes.
 
     `function(block, sequences, weights, starts, fresh, sums) → (outputs, kept, ends, sums)`: the sums
-    of the blocks before come in, if there are any to make. How the first sequence is given, says
-    `first`: all its rows, or, where nothing but the walk reads it, those of each step, or a tensor
-    `[steps, B, …]` that lies in any way.
+    of the blocks before come in, if there are any to make. Where `first_by_step`, the first sequence
+    is given as the rows of each step, for nothing but the walk reads it.
     """
 
     source: str
     function: Callable[..., tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]]
     scanned: bool
-    first: First
+    first_by_step: bool
 
 
 def runnable(
@@ -58,7 +54,7 @@ def runnable(
     scans = as_scans(program, parts)
     made = Source(program, parts, scans, {*read}, keep, backwards)
     source = made.text()
-    return Runnable(source, as_function(source, tanh=tanh), scans is not None, made.first)
+    return Runnable(source, as_function(source, tanh=tanh), scans is not None, made.first_by_step)
 
 
 def one_step(program: Program) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
@@ -142,7 +138,7 @@ class Source:
         self.summed = [value for _, values in program.sums for value in values]
         self.added_up = {op.output for op in program.ops if op.kind == "outer"}
         self.added_up &= {value for value in self.summed if uses(program)[value] == 1}
-        self.first: First = "rows"
+        self.first_by_step = False
         self.memory = ""
         """what says where the memory of a history comes from"""
 
@@ -341,8 +337,9 @@ class Source:
         made = {v for op in walk for v in op.outputs}
         given = {each.given for each in walked}
         reads = {v for op in walk for v in op.values if v.rows} - made - given
-        by_step = self._for_the_walk_alone(reads, outside)
-        self.first = "steps" if by_step else "rows"
+        elsewhere = {v for op in (*self.parts.before, *self.parts.after) for v in op.values}
+        by_step = self.read & reads - outside - elsewhere
+        self.first_by_step = bool(by_step)
         for value in sorted(reads, key=repr):
             text = value.name if value in by_step else f"block.steps({value.name})"
             self._line(1, f"{value.name}_s = {text}")
@@ -389,11 +386,6 @@ class Source:
         self._seen(remembered)
         for value in sorted(set(where) - {c.handed_on for c in walked} - self.scattered, key=repr):
             self._line(1, f"{value.name} = {value.name}_all")
-
-    def _for_the_walk_alone(self, reads: set[Value], outside: set[Value]) -> set[Value]:
-        """What is read from without, by nothing but the walk."""
-        elsewhere = {v for op in (*self.parts.before, *self.parts.after) for v in op.values}
-        return self.read & reads - outside - elsewhere
 
     def _room_of_all_steps(self, value: Value) -> str:
         if value in self.places:

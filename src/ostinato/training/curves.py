@@ -34,9 +34,14 @@ def draw_curves(
 
 def plot_loss(axes: "Axes", rows: Sequence[Mapping[str, str]]) -> None:
     """The loss over the steps, by its order of magnitude."""
+    _plot(axes, rows, "loss")
+    logarithmic(axes)
+
+
+def logarithmic(axes: "Axes") -> None:
+    """The scale of a loss, with plain numbers beside it."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    _plot(axes, rows, "loss")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -37,7 +37,7 @@ from ostinato.training.stepped import Loader
 Compared = tuple[ComparisonFolder, Comparison]
 
 TO = 0.97
-"""The accuracy whose steps and seconds are counted, unless another is asked for."""
+"""The accuracy whose steps and seconds are counted, unless another is asked for or all end at one."""
 
 
 def compare(
@@ -45,7 +45,7 @@ def compare(
     seeds: Sequence[int] = (0,),
     out: Path | None = None,
     *,
-    to: float = TO,
+    to: float | None = None,
     memory: bool = True,
     about_drivers: bool = False,
     data: Path | None = None,
@@ -56,8 +56,9 @@ def compare(
     """Trains recipes side by side, from each seed in turn, a step each by turns, on the same images.
 
     Everything goes into a folder: `out`, which may hold the same comparison and is then gone on with,
-    or a new one under `runs/`. `to`: the accuracy whose steps and seconds are counted. `memory`:
-    whether that of a training step is measured. `about_drivers`: rows of many lengths are timed too.
+    or a new one under `runs/`. `to`: the accuracy whose steps and seconds are counted; 0.97, or where
+    every recipe ends at a batch's accuracy, that one. `memory`: whether that of a training step is
+    measured. `about_drivers`: rows of many lengths are timed too.
     A recipe that fails is told in the result, and the others go on. Raises OptionError for what cannot
     be compared; Interrupted after Ctrl-C, with all saved; OstinatoError when no recipe came to its end.
     """
@@ -67,7 +68,7 @@ def compare(
     asked = Comparison(
         entrants=named,
         seeds=list(seeds),
-        to=to,
+        to=_goal(to, recipes),
         by_turns=True,
         measures_memory=memory,
         about_drivers=about_drivers,
@@ -80,7 +81,9 @@ def compare(
     return _go_on(*_placed(asked, out), load, watcher or Watcher())
 
 
-def compare_runs(paths: Sequence[Path], out: Path | None = None, *, to: float = TO) -> Compared:
+def compare_runs(
+    paths: Sequence[Path], out: Path | None = None, *, to: float | None = None
+) -> Compared:
     """Compares finished runs as they are; those of one recipe are its seeds. Nothing is trained.
 
     Raises RunError for a run that is not finished, or was trained on other data than the first.
@@ -90,7 +93,7 @@ def compare_runs(paths: Sequence[Path], out: Path | None = None, *, to: float = 
     asked = Comparison(
         entrants=named,
         seeds=sorted({run.seed for each in named for run in each.runs}),
-        to=to,
+        to=_goal(to, [each.read_recipe(seed=0) for each in named]),
         by_turns=False,
         measures_memory=False,
         data=first.data,
@@ -118,6 +121,11 @@ def resume(path: Path, watcher: Watcher | None = None) -> Compared:
                 "back, or compare anew."
             )
     return _go_on(ComparisonFolder(path), comparison, load, watcher or Watcher())
+
+
+def _goal(to: float | None, recipes: Sequence[Recipe]) -> float | None:
+    ends = all(each.training.until_batch_accuracy is not None for each in recipes)
+    return to or (None if ends else TO)
 
 
 def _placed(asked: Comparison, out: Path | None) -> Compared:

@@ -74,8 +74,8 @@ class Ragged(BaseModel):
     case: str
     valid: float
     """the share of the steps that are no padding"""
-    ms: dict[str, float]
-    """of a batch: told the lengths, and padded"""
+    us_per_step: dict[str, float]
+    """microseconds for each of those: told the lengths, and padded"""
     ratio: float
     """how many times as long the padded batch takes"""
     ratio_quartiles: tuple[float, float]
@@ -90,8 +90,8 @@ class Comparison(Description):
 
     entrants: list[Entrant]
     seeds: list[int]
-    to: float
-    """the accuracy whose steps and seconds are counted"""
+    to: float | None
+    """the accuracy whose steps and seconds are counted; None: the one at which all recipes end"""
     by_turns: bool
     """whether they were trained together, a step each in turn; else each on its own, before"""
     measures_memory: bool

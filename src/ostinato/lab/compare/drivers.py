@@ -1,6 +1,7 @@
 """The tutorial of the static and the dynamic driver; and rows of many lengths, which it had not."""
 
 from functools import partial
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from ostinato.cells import LSTM
 from ostinato.drivers import Recurrent
 from ostinato.kernels import choose_row
-from ostinato.lab.bench.turns import by_turns, compared, milliseconds
+from ostinato.lab.bench.turns import by_turns, compared
 from ostinato.lab.compare.description import Comparison, Entrant, Ragged
 
 RECIPES = {"static": "lstm-static", "dynamic": "lstm-dynamic"}
@@ -49,10 +50,11 @@ def _measure(shortest: int, longest: int, seconds: float) -> Ragged:
 
     taken = by_turns({"lengths": partial(step, lengths), "padded": partial(step, None)}, seconds)
     ratio, low, high = compared(taken, "padded", "lengths")
+    valid = int(lengths.sum())
     return Ragged(
         case=f"LSTM {HIDDEN}, {BATCH} rows of {shortest}–{longest} steps",
-        valid=float(lengths.sum()) / (BATCH * longest),
-        ms=milliseconds(taken),
+        valid=valid / (BATCH * longest),
+        us_per_step={name: 1e6 * median(times) / valid for name, times in taken.items()},
         ratio=ratio,
         ratio_quartiles=(low, high),
         ran_by=[choose_row(layer.cell, x, layer.row)[0].name],

@@ -34,8 +34,13 @@ class Measured:
         columns = [np.array([float(row[name]) for row in rows]) for name in names]
         return cls(run.read_recipe().training.seed, run.read_record(), *columns)
 
-    def reaches(self, accuracy: float) -> int | None:
-        """The place of the first step at which the mean of the last batches is that high."""
+    def reaches(self, accuracy: float | None) -> int | None:
+        """The place of the first step at which the mean of the last batches is that high.
+
+        None asks for the step at which the recipe ended for its batch's accuracy.
+        """
+        if accuracy is None:
+            return len(self.steps) - 1 if self.record.ended is not None else None
         if len(self.accuracy) < WINDOW:
             return None
         means = np.convolve(self.accuracy, np.full(WINDOW, 1 / WINDOW), mode="valid")
@@ -44,7 +49,7 @@ class Measured:
 
 
 def figures_of(
-    runs: Sequence[Measured], first: Sequence[Measured], to: float, by_turns: bool
+    runs: Sequence[Measured], first: Sequence[Measured], to: float | None, by_turns: bool
 ) -> Figures:
     """Of one entrant's finished runs, beside those of the first entrant."""
     results = [each.record.result["test_accuracy"] for each in runs if each.record.result]

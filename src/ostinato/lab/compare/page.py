@@ -13,7 +13,7 @@ from ostinato.lab.compare.description import (
 from ostinato.lab.compare.drivers import RECIPES, claims
 from ostinato.lab.compare.figures import Measured
 from ostinato.lab.compare.pictures import DIAGRAMS, draw
-from ostinato.lab.compare.table import failures, table
+from ostinato.lab.compare.table import failures, legend, table
 from ostinato.lab.report import Chart, Code, Facts, Link, Page, Section, Table, Text
 from ostinato.lab.report.parts import Part
 from ostinato.training import read_recipe, recipe_names
@@ -33,9 +33,7 @@ def page(
 ) -> Page:
     """The table, what failed, the pictures, the drivers' part, each run, and how it was made."""
     failed = failures(comparison)
-    parts: list[Part] = [table(comparison)]
-    if failed:
-        parts.append(Text(*failed))
+    parts: list[Part] = [table(comparison), Text(*failed, legend(comparison))]
     sections = [Section("Table", parts)]
     if any(runs.values()):
         charts = [Chart(draw(each, runs), each.caption) for each in DIAGRAMS]
@@ -90,13 +88,13 @@ def about_drivers(comparison: Comparison) -> list[Section]:
 
 
 def ragged_table(ragged: Sequence[Ragged]) -> Table:
-    columns = ("case", "no padding", "ms with lengths", "ms padded", "padded takes", "ran by")
+    columns = ("case", "no padding", "µs with lengths", "µs padded", "padded takes", "ran by")
     rows = [
         (
             each.case,
             f"{each.valid:.0%}",
-            each.ms["lengths"],
-            each.ms["padded"],
+            each.us_per_step["lengths"],
+            each.us_per_step["padded"],
             f"{each.ratio:.2f}× ({each.ratio_quartiles[0]:.2f}–{each.ratio_quartiles[1]:.2f})",
             ", ".join(each.ran_by),
         )
@@ -105,8 +103,9 @@ def ragged_table(ragged: Sequence[Ragged]) -> Table:
     return Table(
         columns,
         rows,
-        "The dynamic driver, forwards and backwards: a batch whose lengths it is told, beside the same "
-        "batch walked to its end. The static driver has one length alone.",
+        "The dynamic driver, forwards and backwards, in microseconds for each step that is no padding: "
+        "a batch whose lengths it is told, beside the same batch walked to its end. The static driver "
+        "has one length alone.",
     )
 
 
@@ -124,7 +123,11 @@ def runs_table(folder: ComparisonFolder, comparison: Comparison) -> Table:
                 name = Link(each.name, os.path.relpath(report, folder.path))
             said = entry.failed if result is None else f"{result:.2%}"
             rows.append((name, entry.seed, said, entry.path))
-    return Table(("recipe", "seed", "test accuracy", "folder"), rows, "Each run by itself.")
+    return Table(
+        ("recipe", "seed", "test accuracy", "folder"),
+        rows,
+        "Each run by itself; ostinato report makes the page of one.",
+    )
 
 
 def command(folder: ComparisonFolder, comparison: Comparison) -> str:
@@ -139,7 +142,17 @@ def command(folder: ComparisonFolder, comparison: Comparison) -> str:
             each.name if _as_shipped(each) else str(folder.run(each.runs[0]).path / "recipe.toml")
             for each in comparison.entrants
         ]
-    return " ".join(filter(None, ["ostinato compare", *named, seeds, f"--to {comparison.to:g}"]))
+    return " ".join(
+        filter(
+            None,
+            [
+                "ostinato compare",
+                *named,
+                seeds,
+                "" if comparison.to is None else f"--to {comparison.to:g}",
+            ],
+        )
+    )
 
 
 def _as_shipped(entrant: Entrant) -> bool:

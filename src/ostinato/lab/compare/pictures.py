@@ -10,7 +10,7 @@ import numpy as np
 from ostinato.files import write_atomically
 from ostinato.lab.colours import colours
 from ostinato.lab.compare.figures import Measured
-from ostinato.training.curves import running_mean
+from ostinato.training.curves import logarithmic, running_mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +81,7 @@ def _draw(diagram: Diagram, runs: Runs, axes: "Axes") -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if diagram.log:
-        axes.set_yscale("log")
+        logarithmic(axes)
     axes.legend(frameon=False)
 
 

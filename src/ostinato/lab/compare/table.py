@@ -14,7 +14,7 @@ from ostinato.lab.report.parts import Cell
 def table(comparison: Comparison) -> Table:
     """A row for each entrant; what could not be had says why."""
     first = next((each.name for each in comparison.entrants if each.figures), "")
-    goal = f"{comparison.to:.4g}".rstrip(".")
+    goal = "its end" if comparison.to is None else f"{comparison.to:.4g}"
     columns = [
         "recipe",
         "test accuracy",
@@ -26,7 +26,7 @@ def table(comparison: Comparison) -> Table:
         f"seconds to {goal}",
         "ran by",
     ]
-    return Table(columns, [_row(each, comparison) for each in comparison.entrants], legend(comparison))
+    return Table(columns, [_row(each, first) for each in comparison.entrants])
 
 
 def legend(comparison: Comparison) -> str:
@@ -37,8 +37,11 @@ def legend(comparison: Comparison) -> str:
         "Milliseconds: median (quartiles) of all steps, beside the first recipe as a ratio of medians"
         + (" with the quartiles of single turns." if comparison.by_turns else "; trained apart."),
         "Memory: by what a training step raises a fresh process." if comparison.measures_memory else "",
-        f"Steps and seconds to {comparison.to:.4g}: until the mean accuracy of the last {WINDOW} "
-        "training batches is that high; seconds are those of its own turns.",
+        "Steps and seconds to its end: until a batch is classified as well as the recipe asks."
+        if comparison.to is None
+        else f"Steps and seconds to {comparison.to:.4g}: until the mean accuracy of the last {WINDOW} "
+        "training batches is that high.",
+        "Seconds are those of its own turns.",
     ]
     return " ".join(filter(None, said))
 
@@ -64,22 +67,25 @@ def write_table(comparison: Comparison, path: Path) -> None:
     write_atomically(path, text.getvalue())
 
 
-def _row(entrant: Entrant, comparison: Comparison) -> list[Cell]:
-    found = entrant.figures
+def _row(entrant: Entrant, first: str) -> list[Cell]:
+    found, seeds = entrant.figures, len(entrant.runs)
     if found is None:
         return [entrant.name, "failed", *[None] * 7]
-    seeds = len(entrant.runs)
     return [
         entrant.name,
         f"{found.test_accuracy:.2%}" + ("" if found.spread is None else f" ± {found.spread:.2%}"),
         _between(found.step_ms["median"], found.step_ms["quartile_1"], found.step_ms["quartile_3"]),
-        None if found.ratio is None else _between(found.ratio, *(found.ratio_quartiles or ())),
+        "1" if entrant.name == first else _ratio(found),
         found.parameters,
         _memory(entrant),
         _reached(found.steps_to, found, seeds),
         _reached(found.seconds_to, found, seeds),
         ", ".join(found.ran_by) or "torch",
     ]
+
+
+def _ratio(found: Figures) -> str | None:
+    return None if found.ratio is None else _between(found.ratio, *(found.ratio_quartiles or ()))
 
 
 def _memory(entrant: Entrant) -> str | None:
