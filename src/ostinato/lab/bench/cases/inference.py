@@ -23,7 +23,7 @@ def beside_both(name: str, cell: Maker, gates: Gates, sizes: Sizes) -> Race:
         sides,
         gates,
         training=False,
-        pause=0.005,
+        pause=0.05,
     )
 
 
