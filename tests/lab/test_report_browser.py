@@ -206,3 +206,23 @@ def test_without_scripts_everything_is_there(chromium, run_page):
     assert not tab.locator(".controls").is_visible()
     assert not tab.locator("#theme").is_visible()
     context.close()
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        (".lead { color: #999 !important }", "faint"),
+        ("svg { fill: #888 }", "faint"),
+        (".chart figcaption { margin-top: -3rem }", "overlaps"),
+        (".lead { white-space: nowrap; width: 120vw; max-width: none }", "wide"),
+    ],
+)
+def test_bad_looks_are_seen(chromium, parts_page, rule, found):
+    context = chromium.new_context(offline=True, color_scheme="light")
+    tab = context.new_page()
+    tab.goto(parts_page.as_uri())
+    assert tab.evaluate(LOOKS)[found] == []
+    tab.evaluate("rule => document.styleSheets[0].insertRule(rule, document.styleSheets[0].cssRules.length)",
+                 rule)  # fmt: skip
+    assert tab.evaluate(LOOKS)[found] != []
+    context.close()

@@ -137,6 +137,7 @@ def test_other_readers_are_shown_too(tiny_recipe, tiny_folder, tmp_path, changes
     page = page_of(run.path)
     shown = re.findall(r"<h3>([^<]*)</h3>", page)
     assert shown[: len(layers)] == layers
+    assert ("A layer that reads from the end" in page) == ("model.bidirectional" in changes)
     # What it says after the last row is what it says.
     after = json.loads(re.search(r'data-after="(\[\[.*?\]\])"', page)[1])
     assert len(after) == 28

@@ -40,6 +40,7 @@ class Walked:
 
     name: str
     cell: str
+    reverse: bool
     gates: dict[str, Tensor]
     state: dict[str, Tensor]
     outputs: Tensor
@@ -90,7 +91,7 @@ def _walk(layer: Recurrent, x: Tensor, name: str) -> Walked:
         steps.reverse()
     every = [{key: torch.stack([step[part][key] for step in steps], 1) for key in steps[0][part]}
              for part in range(3)]  # fmt: skip
-    return Walked(name, type(cell).__name__, every[0], every[1], every[2]["output"])
+    return Walked(name, type(cell).__name__, layer.reverse, every[0], every[1], every[2]["output"])
 
 
 class _Gates(TorchDispatchMode):  # type: ignore[no-untyped-call]

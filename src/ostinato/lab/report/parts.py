@@ -96,8 +96,8 @@ class Table:
 def words(cell: Cell) -> str:
     """What a cell shows.
 
-    >>> words(12345), words(0.123456), words(None)
-    ('12,345', '0.1235', '–')
+    >>> words(12345), words(12345.6), words(0.123456), words(None)
+    ('12,345', '12,346', '0.1235', '–')
     """
     match cell:
         case None:
@@ -107,7 +107,7 @@ def words(cell: Cell) -> str:
         case int():
             return f"{cell:,}"
         case float():
-            return f"{cell:,.4g}"
+            return f"{cell:,.0f}" if 1e4 <= abs(cell) < 1e15 else f"{cell:,.4g}"
         case Link():
             return cell.text
         case _:

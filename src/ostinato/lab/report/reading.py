@@ -51,7 +51,7 @@ class Reading:
 
     digits: list[Digit]
     rows: int
-    columns: int
+    both_directions: bool
     template: ClassVar[str] = "reading.html"
     wide: ClassVar[bool] = True
 
@@ -64,7 +64,8 @@ def reading(network: SequenceClassifier, answers: Answers) -> Reading:
     x, _ = images.batch(torch.from_numpy(which), torch.device("cpu"))
     encoder = network.encoder.layer if isinstance(network.encoder, Static) else network.encoder
     said = _after_each_row(network, encoder, x)
-    layers = [_maps(layer) for layer in walked_layers(encoder, x)]
+    walked = walked_layers(encoder, x)
+    layers = [_maps(layer) for layer in walked]
     digits = [
         Digit(
             grey(images.pixels[index].numpy()),
@@ -75,7 +76,7 @@ def reading(network: SequenceClassifier, answers: Answers) -> Reading:
         )
         for place, index in enumerate(which)
     ]
-    return Reading(digits, *images.size)
+    return Reading(digits, x.shape[1], any(layer.reverse for layer in walked))
 
 
 def _choice(answers: Answers) -> np.ndarray:

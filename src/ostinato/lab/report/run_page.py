@@ -178,19 +178,20 @@ def _mistakes(answers: Answers) -> Section:
 
 
 def _reading(network: SequenceClassifier, answers: Answers) -> Section:
-    return Section(
-        "A digit, read row by row",
-        [
-            Text(
-                "What each layer holds while it reads. Every heat map has a row for each row of the "
-                "picture and a column for each unit; the units of a layer stand in one order, by what "
-                "they hold on average. A gate is open where its map is full and shut where it is "
-                "empty; a state is orange above zero, blue below. The probabilities are what the "
-                "network says if the picture ends at that row.",
-            ),
-            reading(network, answers),
-        ],
-    )
+    shown = reading(network, answers)
+    words = [
+        "What each layer holds while it reads. Every heat map has a row for each row of the picture, "
+        "a column for each unit; the units of a layer stand in one order, by what they hold on "
+        "average. A gate is open where its map is full and shut where it is empty; a state is orange "
+        "above zero, blue below. The probabilities are what the network says if the picture ends at "
+        "that row."
+    ]
+    if shown.both_directions:
+        words.append(
+            "A layer that reads from the end comes to a row after all those below it: its maps, and "
+            "those of the layers after it, are of the whole picture."
+        )
+    return Section("A digit, read row by row", [Text(*words), shown])
 
 
 def _settings(run: _Run) -> Section:
