@@ -222,7 +222,7 @@ def test_bad_looks_are_seen(chromium, parts_page, rule, found):
     tab = context.new_page()
     tab.goto(parts_page.as_uri())
     assert tab.evaluate(LOOKS)[found] == []
-    tab.evaluate("rule => document.styleSheets[0].insertRule(rule, document.styleSheets[0].cssRules.length)",
-                 rule)  # fmt: skip
+    own = "document.styleSheets[0]"
+    tab.evaluate(f"rule => {own}.insertRule(rule, {own}.cssRules.length)", rule)
     assert tab.evaluate(LOOKS)[found] != []
     context.close()
