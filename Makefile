@@ -27,7 +27,7 @@ test: $(VENV)/.ready-dev  ## the whole test suite; brings a browser where there 
 sanitize: $(VENV)/.ready-dev  ## the native core with address and undefined-behaviour sanitizers: three minutes
 	.ci/sanitize $(BIN)/python
 
-bench: $(VENV)/.ready-bench  ## measure speed and memory, beside other libraries too: most of an hour
+bench: $(VENV)/.ready-bench  ## the figures of README and docs again: most of an hour (a look: ostinato bench)
 	$(BIN)/python benchmarks/speed.py
 
 accuracy: $(VENV)/.ready-dev  ## train every recipe at full length from three seeds: hours

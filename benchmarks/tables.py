@@ -125,5 +125,30 @@ def row(titles: list[str], claim: Claim, ratio: float | None, met: bool | None) 
     return f"| {name} | {what} | {claim.figure} | {limit} | {aim} | {found} | {share} |"
 
 
-BRIEF: dict[str, Callable[[Cases], str]] = {"speed": of_plain_torch, "peers": of_peers}
-"""Each table for the README."""
+PHASES = ("walk", "walk backwards", "gradients of weights", "packing", "the rest")
+
+
+def of_phases(cases: Cases) -> str:
+    """A row a case: the share of each phase, and how near its products come to the machine's best."""
+    lines = [
+        f"| case | ms | {' | '.join(PHASES)} | GB/s |",
+        "| --- | --- |" + " --- |" * (len(PHASES) + 1),
+    ]
+    for name, each in cases.items():
+        whole = each["ms"]["all"]
+        shares = []
+        for phase in PHASES:
+            share = f"{each['ms'].get(phase, 0) / whole:.0%}"
+            of_machine = each["share_of_machine"].get(phase)
+            shares.append(share if of_machine is None else f"{share} at {of_machine:.0%}")
+        rates = ", ".join(f"{rate:g}" for rate in each["GB_per_s"].values())
+        lines.append(f"| `{name}` | {whole:.4g} | {' | '.join(shares)} | {rates} |")
+    return "\n".join(lines)
+
+
+BRIEF: dict[str, Callable[[Cases], str]] = {
+    "speed": of_plain_torch,
+    "peers": of_peers,
+    "phases": of_phases,
+}
+"""Each table for the pages."""

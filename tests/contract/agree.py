@@ -13,7 +13,8 @@ from tests.contract.tolerances import TOLERANCES
 
 def small_blocks(numbers=1):
     """Blocks of so many numbers, which are a single step of a single row at 1."""
-    return mock.patch.multiple(programs, WALKED=numbers, SCANNED=numbers, TILED=numbers, UNKEPT=numbers)
+    few = dict.fromkeys(("WALKED", "SCANNED", "TILED", "FEW_GRADIENTS", "GRADIENTS"), numbers)
+    return mock.patch.multiple(programs, **few)
 
 
 def waves(like):

@@ -12,11 +12,12 @@ from ostinato.data import load_images
 from ostinato.errors import Interrupted, OptionError, RunError
 from ostinato.lab import reproduce as lab
 from ostinato.lab.report import write_report
+from ostinato.lab.reproduce.description import Trained
 from ostinato.lab.reproduce.page import page
 from ostinato.lab.reproduce.timing import PARTS, measure
 from ostinato.lab.reproduce.tutorials import Ratio, Side, Timing
 from ostinato.lab.watcher import Watcher
-from ostinato.training import RunFolder, recipe_names
+from ostinato.training import RunFolder, read_recipe, recipe_names, train, with_training
 from ostinato.training.metrics import read_metrics
 
 TINY = lab.Effort(seconds=0.0, steps=4, train=320, validation=80)
@@ -209,17 +210,48 @@ def test_interrupted_and_resumed(whole, tiny_folder, tmp_path, stage, step):
     assert again.stages == []
 
 
-def test_which_batch_passes(tiny_folder, tmp_path):
-    """As the metrics of the run say."""
-    from ostinato.lab.reproduce.description import Trained
+def test_a_log_as_the_tutorial_prints_it(tiny_recipe, tiny_folder, tmp_path):
+    """Every hundredth step, the test where there was one, and which batch was the first to pass."""
+    changes = {"log.test": "100", "log.validate": "0", "log.checkpoint": "500"}
+    recipe = with_training(read_recipe(str(tiny_recipe), changes), steps=210)
+    run, _ = train(recipe, tmp_path / "run", data=tiny_folder)
+    rows = {int(row["step"]): row for row in read_metrics(run.metrics)}
+    trained = Trained.of(run, tmp_path, passes=0.5)
+    assert [(step, accuracy) for step, accuracy, _ in trained.log] == [
+        (step, float(rows[step]["accuracy"])) for step in (100, 200)
+    ]
+    assert [test for *_, test in trained.log] == [
+        float(rows[step]["test_accuracy"]) for step in (100, 200)
+    ]
+    passing = [step for step, row in rows.items() if float(row["accuracy"]) >= 0.5]
+    assert trained.more["first of all"] == passing[0]
+    assert trained.more["first of every 100th"] == next(s for s in passing if s % 100 == 0)
+    assert trained.more["test_accuracy at step 100"] == trained.log[0][2]
+    assert Trained.of(run, tmp_path, passes=1.5).more.keys() == {
+        "test_accuracy at step 100", "test_accuracy at step 200",
+    }  # fmt: skip
+    assert Trained.of(run, tmp_path, passes=None).log == []
 
-    folder, found = lab.reproduce(["deep"], tmp_path / "out", effort=TINY, data=tiny_folder, threads=1)
-    (run,) = found.trained["lstm-deep"]
-    assert run.more == {}  # no batch of the first four
-    rows = read_metrics(folder / run.run / "metrics.csv")
-    least = min(float(row["accuracy"]) for row in rows)
-    first = next(int(row["step"]) for row in rows if float(row["accuracy"]) >= least)
-    assert Trained.of(RunFolder(folder / run.run), folder, least).more == {"first of all": first}
+
+def test_a_recipe_that_fails_is_told_and_the_rest_goes_on(tiny_folder, tmp_path, monkeypatch):
+    """A loss that is no number any more, at the first step."""
+    from ostinato.lab.reproduce import reproducing
+    from ostinato.training import parse_recipe
+
+    real = reproducing._settings
+    changes = {
+        "optimizer": '{name="sgd", lr=1e38, momentum=0.0}',
+        "training.clip_norm": "0",
+    }
+    monkeypatch.setattr(
+        reproducing, "_settings", lambda *of: parse_recipe(real(*of).to_toml(), "it", changes)
+    )
+    options = {"effort": TINY, "data": tiny_folder, "threads": 1}
+    folder, found = lab.reproduce(["deep"], tmp_path / "out", **options)
+    assert found.status == "finished"
+    assert "the loss is" in found.failed["lstm-deep"]
+    assert found.trained == {}
+    assert "lstm-deep failed: " in (folder / "report.html").read_text()
 
 
 def test_mistakes(whole, tiny_folder, tmp_path):

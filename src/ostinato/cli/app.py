@@ -7,6 +7,7 @@ import typer
 
 from ostinato import __version__
 from ostinato.cli import (
+    bench,
     compare,
     evaluate,
     predict,
@@ -32,6 +33,7 @@ app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("resume", epilog=resume.EXAMPLE)(resume.resume)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
+app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
 app.command("reproduce", epilog=reproduce.EXAMPLE)(reproduce.reproduce)
 app.command("predict", epilog=predict.EXAMPLE)(predict.predict)

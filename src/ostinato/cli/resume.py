@@ -14,7 +14,7 @@ def resume(
         Path,
         typer.Argument(
             metavar="FOLDER",
-            help="Of what was interrupted: a training, comparison, sweep or reproduction.",
+            help="Of what was interrupted: a training, comparison, sweep, reproduction or benchmark.",
         ),
     ],
 ) -> None:
@@ -61,10 +61,19 @@ def _reproduction(folder: Path) -> None:
     say_outcome(*reproduce.resume(folder, watcher()))
 
 
+def _bench(folder: Path) -> None:
+    from ostinato.cli.bench import say_outcome
+    from ostinato.cli.stages import watcher
+    from ostinato.lab import bench
+
+    say_outcome(bench.resume(folder, watcher()), None, folder)
+
+
 KINDS: dict[str, Callable[[Path], None]] = {
     "run.json": _run,
     "comparison.json": _comparison,
     "sweep.json": _sweep,
     "reproduction.json": _reproduction,
+    "bench.json": _bench,
 }
 """What a folder is, by the file that describes it; anything else is told that it is no run."""

@@ -38,7 +38,7 @@ class Bars(Watcher):
             expand=True,
         )
         self._stages = self._progress.add_task("stages", said="")
-        self._steps = self._progress.add_task("steps", said="")
+        self._steps = self._progress.add_task("steps", said="", visible=False)
 
     def stage(self, number: int, count: int, title: str) -> None:
         self._title = title
@@ -47,7 +47,7 @@ class Bars(Watcher):
         self._progress.start()
 
     def begin(self, title: str, step: int, total: int) -> None:
-        self._progress.reset(self._steps, total=total, completed=step, said="")
+        self._progress.reset(self._steps, total=total, completed=step, visible=True, said="")
 
     def step(self, step: Step, line: bool) -> None:
         said = f"loss {step.loss:.4f}  accuracy {step.accuracy:.4f}"

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ostinato.cells import Cell
 from ostinato.kernels.core import core, why_missing
-from ostinato.kernels.instructions import known, sums_by_column
+from ostinato.kernels.gathered import gathered
+from ostinato.kernels.instructions import known
 from ostinato.kernels.lowered import lower
 from ostinato.kernels.outside import outers
 from ostinato.kernels.rooms import room
@@ -18,8 +19,8 @@ from ostinato.kernels.walker import NUMBERS, Walker
 from ostinato.programs import operator
 from ostinato.programs.builder import WALKABLE_SUMS
 from ostinato.programs.compiled import StepProgram, step_program
-from ostinato.programs.program import Input, Op, Program, Value, in_order
-from ostinato.programs.source import Runnable, Source, as_function, with_own_results
+from ostinato.programs.program import Input, Op, Program, Value, in_order, uses
+from ostinato.programs.source import Runnable, Source, as_function, called, with_own_results
 from ostinato.programs.split import Parts, live, split
 from ostinato.programs.tanh import tanh
 from ostinato.programs.trace import Unknown
@@ -64,7 +65,7 @@ class NativeProgram(StepProgram):
         zeros = partial(torch.zeros, **NUMBERS)
         walker = Walker(made.lowered, learning)
         function = as_function(source, tanh=tanh, room=room, zeros=zeros, walker=walker, outers=outers)
-        return Runnable(source, function, scanned=False, first_by_step=False)
+        return Runnable(source, function, scanned=False, first=made.first)
 
 
 _KNOWN: WeakKeyDictionary[StepProgram, NativeProgram | Unknown] = WeakKeyDictionary()
@@ -168,6 +169,9 @@ class _NativeSource(Source):
         operations: Sequence[str],
     ) -> None:
         super().__init__(program, parts, None, read, keep, backwards)
+        count = uses(program)
+        alone = {value for value in self.summed if count[value] == 1}
+        self.parts = replace(parts, after=tuple(gathered(parts.after, self.made_by, alone)))
         self.operations = operations
         self.memory = ", room"
 
@@ -180,6 +184,8 @@ class _NativeSource(Source):
         writes = sorted((value for value in wanted if value.rows), key=repr)
         ops = live(walk, {*handed_on, *wanted})
         self.lowered = lower(ops, walked, writes, self.operations)
+        if self._for_the_walk_alone({*self.lowered.reads}, outside):
+            self.first = "lying"
         self._line(1, "# walk, by the native core")
         self._histories(remembered)
         for value in writes:
@@ -207,27 +213,22 @@ class _NativeSource(Source):
             self._line(1, f"{value.name} = {value.name}_all{number}")
 
     def _part(self, ops: list[Op], wanted: set[Value]) -> None:
-        """Gradients of weights that meet the same rows are summed in one pass, a bias's with them."""
-        beside = {op.inputs[0]: op for op in ops if op.kind == "sum_rows" and sums_by_column(op)}
-        groups: dict[Input, list[Op]] = {}
-        for op in ops:
-            if op.kind == "outer" and op.output in self.added_up:
-                groups.setdefault(op.inputs[1], []).append(op)
-        groups = {
-            value: [*group, *([beside[value]] if value in beside else [])]
-            for value, group in groups.items()
-        }
-        gone = {op for group in groups.values() for op in group}
-        super()._part([op for op in ops if op not in gone], wanted)
-        for value, group in groups.items():
-            names = "".join(f"{op.output}, " for op in group)
-            rows = "".join(f"{op.inputs[0]}, " for op in group if op.kind == "outer")
-            before = "".join(f"sums[{self.summed.index(op.output)}], " for op in group)
-            self._line(1, f"{names}= outers(({rows}), {value}, ({before}), {value in beside})")
+        together = [op for op in ops if op.kind == "outers"]
+        super()._part([op for op in ops if op not in together], wanted)
+        for op in together:
+            names, rows = called(op), op.options["rows"]
+            given = [f"({', '.join(each)},)" for each in (names[:rows], names[rows:])]
+            shapes = tuple(value.shape for value in op.outputs)
+            before = "".join(f"sums[{self.summed.index(value)}], " for value in op.outputs)
+            made = "".join(f"{value.name}, " for value in op.outputs)
+            plan = op.options["plan"]
+            self._line(1, f"{made}= outers({', '.join(given)}, {plan}, {shapes}, ({before}))")
 
     def _room_of_all_steps(self, value: Value) -> str:
         if value in self.places:
             return super()._room_of_all_steps(value)
+        if value in self.program.outputs:
+            return f"block.output(room, (rows, {', '.join(map(str, value.shape))}))"
         return self._buffer(value)
 
     def _buffer(self, value: Value) -> str:

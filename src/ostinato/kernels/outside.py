@@ -6,38 +6,47 @@ import torch
 from torch import Tensor
 
 from ostinato.kernels.core import core
+from ostinato.kernels.gathered import Plan
 from ostinato.kernels.walker import NUMBERS, plain
 
 
 def outers(
-    a: Sequence[Tensor], g: Tensor, before: Sequence[Tensor | None], summed: bool
+    a: Sequence[Tensor],
+    g: Sequence[Tensor],
+    plan: Plan,
+    shapes: Sequence[Sequence[int]],
+    before: Sequence[Tensor | None],
 ) -> list[Tensor]:
-    """The sums over all rows of `aᵀ g` for each a, and (`summed`) of g, in one pass over g.
+    """Sums over all rows of `aᵀ g`, and of g alone, as a plan puts them together, one pass for each g.
 
     Each is added to what there was `before`, in its place.
     """
-    g = _rows(g)
     rows = [_rows(each) for each in a]
-    shapes = [(each.shape[1], g.shape[1]) for each in rows] + [(g.shape[1],)] * summed
     made = [
-        torch.zeros(shape, **NUMBERS) if known is None else known
+        torch.zeros(tuple(shape), **NUMBERS) if known is None else known
         for shape, known in zip(shapes, before, strict=True)
     ]
     module = core()
     assert module is not None
-    module.outer(
-        [
-            (each.shape[1], each.data_ptr(), each.stride(0), c.data_ptr(), c.stride(0))
-            for each, c in zip(rows, made, strict=False)
-        ],
-        g.shape[1],
-        g.shape[0],
-        g.data_ptr(),
-        g.stride(0),
-        made[-1].data_ptr() if summed else 0,
-        torch.get_num_threads(),
-    )
+    for part, (meets, own) in zip(map(_rows, g), plan, strict=True):
+        module.outer(
+            [
+                (rows[i].shape[1], rows[i].data_ptr(), rows[i].stride(0), *_columns(made[j], column))
+                for i, j, column in meets
+            ],
+            part.shape[1],
+            part.shape[0],
+            part.data_ptr(),
+            part.stride(0),
+            0 if own is None else _columns(made[own[0]], own[1])[0],
+            torch.get_num_threads(),
+        )
     return made
+
+
+def _columns(result: Tensor, column: int) -> tuple[int, int]:
+    """Where some columns begin, and how far the rows lie apart."""
+    return result.data_ptr() + 4 * column, result.stride(0)
 
 
 def _rows(tensor: Tensor) -> Tensor:

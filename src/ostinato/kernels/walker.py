@@ -82,7 +82,10 @@ class Walker:
         if not batch or not steps:
             return [each.clone() for each in starts]
         call = _Call(block)
-        arrays = [call.rows(_rows(each)) for each in reads]
+        arrays = [
+            call.lying(each) if each.dim() > 1 + len(value.shape) else call.rows(_rows(each))
+            for value, each in zip(self.lowered.reads, reads, strict=True)
+        ]
         # A view, or an error: what is written to a copy would be lost.
         arrays += [call.rows(each.view(each.shape[0], -1)) for each in writes]
         arrays += [(call.kept(plain(each).contiguous()), 0, 0, 0, EVERY) for each in vectors]
@@ -143,6 +146,14 @@ class _Call:
         if self.even:
             return self.kept(tensor), row, row * self.block.batch, 0, EVERY
         return self.kept(tensor), row, 0, 0, 0
+
+    def lying(self, tensor: Tensor) -> Array:
+        """Rows `[steps, B, …]`, which need not follow one another."""
+        tensor = plain(tensor)
+        if not tensor[0, 0].is_contiguous():
+            tensor = tensor.contiguous()
+        step, row = tensor.stride()[:2]
+        return self.kept(tensor), row, step, 0, EVERY
 
     def next_step(
         self, slots: tuple[int, int], start: Tensor, fresh: Tensor | None, history: Tensor | None

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from ostinato.errors import OptionError
-from ostinato.lab.peak import in_fresh_processes, raised_by
+from ostinato.lab.peak import STATUS, in_fresh_processes, raised_by
 from ostinato.models.build import build
 from ostinato.models.settings import CNNSettings, ImageShape, RecurrentSettings
 from ostinato.training import Recipe
 from ostinato.training.learning import learn, make_optimizer
 
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+CLEAR = Path("/proc/self/clear_refs")
 
 
 def memory_of_step(recipe: Recipe, shape: ImageShape, threads: int, device: str = "cpu") -> int:

@@ -16,6 +16,9 @@ from typing import Any
 
 import torch
 
+STATUS = Path("/proc/self/status")
+"""Of Linux: where this is not there, nothing can be measured."""
+
 
 def in_fresh_processes(count: int, task: Callable[..., int], *given: Any, threads: int = 1) -> int:
     """The median of what `task(*given)` returns in so many processes, one after another."""
@@ -44,5 +47,5 @@ def raised_by(work: Callable[[], object]) -> int:
 
 def held(name: str) -> int:
     """Bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = STATUS.read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

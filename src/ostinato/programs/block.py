@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ class Block:
     backwards: bool = False
     memo: dict[object, Tensor] = field(default_factory=dict)
     """what is made once for all blocks of a call"""
+    into: Tensor | None = None
+    """where what it puts out is to be, for a program that can write it there"""
 
     @cached_property
     def rows(self) -> int:
@@ -51,9 +54,23 @@ class Block:
             return [False] * len(self.active) if self.backwards else self.cuts
         return [True] * len(self.active)
 
-    def turned(self) -> "Block":
+    def parts(self, steps: int) -> "list[tuple[slice, Block]]":
+        """Blocks of so many steps at most, the last walked first, and the rows that each covers."""
+        count = -(-len(self.active) // max(1, steps))
+        ends = [len(self.active) * number // max(1, count) for number in range(count + 1)]
+        made, first = [], 0
+        for start, stop in pairwise(ends):
+            active = self.active[start:stop]
+            rows = slice(first, first + sum(active))
+            first = rows.stop
+            cut = None if self.cut is None else self.cut[rows]
+            part = replace(self, active=active, cut=cut, cuts=self.cuts[start:stop])
+            made.append((rows, part))
+        return made if self.backwards else made[::-1]
+
+    def turned(self, into: Tensor | None = None) -> "Block":
         """The same steps, walked the other way."""
-        return replace(self, backwards=not self.backwards)
+        return replace(self, backwards=not self.backwards, into=into)
 
     def steps(self, values: Tensor) -> Sequence[Tensor]:
         """The rows of each step."""
@@ -64,6 +81,10 @@ class Block:
     def buffer(self, like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Room for one value of every step."""
         return like.new_empty(self.rows, *shape, dtype=dtype)
+
+    def output(self, empty: Callable[[Sequence[int]], Tensor], shape: Sequence[int]) -> Tensor:
+        """Room for what is put out."""
+        return empty(shape) if self.into is None else self.into
 
     # A carried value: its history has room for what the first step is given, beside what each hands on.
 

@@ -98,7 +98,13 @@ class Layout:
         """The rows of each of a block's steps; where rows are not sorted, without a copy."""
         if self.order is not None or not self.batch:
             return block.steps(self.take(source, rows))
-        return source[rows.start // self.batch : rows.stop // self.batch].unbind()
+        return self.lying(source, rows).unbind()
+
+    def lying(self, source: Tensor, rows: slice) -> Tensor:
+        """Some steps `[steps, B, …]` as they lie; packed rows where rows are sorted."""
+        if self.order is not None or not self.batch:
+            return self.take(source, rows)
+        return source[rows.start // self.batch : rows.stop // self.batch]
 
     def outputs(self, like: Tensor, shape: Sequence[int], empty: Empty) -> Tensor:
         """Room for `[B, T, …]`, zero in the padding; step by step, as the walk makes it, if it can."""
@@ -140,6 +146,13 @@ class Layout:
         batch = max(1, self.batch)
         steps = room.transpose(0, 1)[rows.start // batch : rows.stop // batch]
         steps.copy_(values.view(steps.shape))
+
+    def lies(self, room: Tensor, rows: slice) -> Tensor | None:
+        """Some packed rows of a room, where they lie as a block makes them."""
+        if self.order is not None or not self.batch or not self.by_step(room):
+            return None
+        steps = room.transpose(0, 1)[rows.start // self.batch : rows.stop // self.batch]
+        return steps.flatten(0, 1)
 
     def unpack(self, rows: Tensor) -> Tensor:
         """The rows of all steps → `[B, T, …]`, zero in the padding; autograd follows."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, starmap
 from typing import Any
 
 import torch
@@ -14,10 +15,14 @@ from ostinato.programs.compiled import Derived, StepProgram
 from ostinato.programs.layout import Layout
 from ostinato.programs.source import Runnable
 
-WALKED, SCANNED, TILED, UNKEPT = 1 << 19, 1 << 18, 1 << 22, 1 << 26
+WALKED, SCANNED, TILED = 1 << 19, 1 << 18, 1 << 26
 """So many numbers of the widest value in a block. A scan works on all its steps at once, and is fastest
-where they stay in the second cache; a walk works on one at a time, and gains by fewer blocks, the more
-one that works tile by tile; one that keeps nothing beside what it puts out needs no second."""
+where they stay in the second cache; a walk works on one at a time, and gains by fewer blocks; one that
+works tile by tile has nothing beside what it keeps or puts out."""
+
+FEW_GRADIENTS, GRADIENTS = 3 << 19, 1 << 22
+"""The same backwards, tile by tile, where the gradients that weights are to meet are kept for a block.
+More than the first are cut in two, to save memory; more than the second leave the cache."""
 
 
 @dataclass(eq=False)
@@ -29,12 +34,6 @@ class _Call:
     fields: int
     derived: Derived | None
     chunks: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing of the past is kept or made before the walk, so that one block is enough."""
-        within = self.layout.batch * len(self.layout.active) * self.steps.width <= UNKEPT
-        return self.derived is None and self.steps.tiled and within
 
     @property
     def once(self) -> bool:
@@ -50,12 +49,29 @@ class _Call:
 
     @property
     def block_steps(self) -> int:
-        if self.whole:
-            return max(1, len(self.layout.active))
-        numbers = SCANNED if self.steps.inference.scanned else TILED if self.steps.tiled else WALKED
-        most = max(1, numbers // max(1, self.layout.batch * self.steps.width))
+        most = self.steps_of(
+            SCANNED if self.steps.inference.scanned else TILED if self.steps.tiled else WALKED
+        )
         # What a block works with is then no more than what a chunk keeps.
         return most if self.chunks == 1 else min(most, max(8, self.chunk_steps // 4))
+
+    def steps_of(self, numbers: int) -> int:
+        """How many steps have so many numbers of the widest value, one at least."""
+        return max(1, numbers // max(1, self.layout.batch * self.steps.width))
+
+    def gradient_steps(self, steps: int) -> int:
+        """How many of a forward block's steps the backward pass takes at once."""
+        if not self.steps.tiled or steps <= self.steps_of(FEW_GRADIENTS):
+            return steps
+        return min(-(-steps // 2), self.steps_of(GRADIENTS))
+
+    def gradient_blocks(
+        self, rows: slice, block: Block, values: Sequence[Tensor]
+    ) -> Iterator[tuple[slice, Block, Sequence[Tensor]]]:
+        """A forward block as the backward pass walks it, last steps first."""
+        for part, steps in block.parts(self.gradient_steps(len(block.active))):
+            there = slice(rows.start + part.start, rows.start + part.stop)
+            yield there, steps, [each[part] for each in values]
 
     @property
     def chunk_steps(self) -> int:
@@ -134,6 +150,8 @@ def _forward(
             past += kept
     if outputs is None:
         outputs = layout.as_outputs(made[0])
+    # What was packed for this pass is of no use to the next.
+    layout.memo.clear()
     # A copy, for the caller may change it, and what the backward pass keeps may lie beside it.
     return outputs, [layout.unsort(each).clone() for each in at], past
 
@@ -167,9 +185,11 @@ def _walk(
 def _taken(
     call: _Call, program: Runnable, source: Tensor, rows: slice, block: Block
 ) -> Tensor | Sequence[Tensor]:
-    """What a block reads of its first sequence: all rows, or those of each step."""
-    if program.first_by_step:
+    """What a block reads of its first sequence."""
+    if program.first == "steps":
         return call.layout.steps(source, rows, block)
+    if program.first == "lying":
+        return call.layout.lying(source, rows)
     return call.layout.take(source, rows)
 
 
@@ -205,19 +225,18 @@ class _Walk(torch.autograd.Function):
         source = layout.source(d_outputs)
         wanted = ctx.needs_input_grad[1]
         filled = bool(derived.program.outputs)
-        direct = wanted and filled and call.once and layout.by_step(x)
-        d_x = layout.gradient(x, filled, call.steps.empty) if wanted and not direct else None
+        d_x = layout.gradient(x, filled, call.steps.empty) if wanted else None
         sums: list[Tensor | None] = [None] * sum(len(v) for _, v in derived.backward.program.sums)
-        for rows, block, values in _blocks_from_the_end(ctx, call, x, fresh, weights, past):
+        blocks = _blocks_from_the_end(ctx, call, x, fresh, weights, past)
+        for rows, block, values in chain.from_iterable(starmap(call.gradient_blocks, blocks)):
             reads = derived.reads_output_gradient
             d_output = [_taken(call, derived.run, source, rows, block)] if reads else []
             known = [weights[i] for i in derived.weights]
+            into = None if d_x is None or not filled else layout.lies(d_x, rows)
             outputs, _, at, parts = derived.run.function(
-                block.turned(), *d_output, *values, *known, *at, *d_fresh, *([sums] if sums else [])
+                block.turned(into), *d_output, *values, *known, *at, *d_fresh, *([sums] if sums else [])
             )
-            if direct:
-                d_x = layout.as_outputs(outputs[0])
-            elif d_x is not None and outputs:
+            if d_x is not None and outputs and outputs[0] is not into:
                 layout.put(d_x, rows, outputs[0])
             # Not in place, unless the program did so: two weights may share one sum, and a sum of one
             # row is that row itself.

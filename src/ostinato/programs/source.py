@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -27,19 +27,23 @@ from ostinato.programs.tanh import tanh
 MASKS = frozenset({"gt", "ge", "lt", "le", "eq", "ne"})
 
 
+First = Literal["rows", "steps", "lying"]
+
+
 @dataclass(frozen=True)
 class Runnable:
     """A program's source, and the function that it makes.
 
     `function(block, sequences, weights, starts, fresh, sums) → (outputs, kept, ends, sums)`: the sums
-    of the blocks before come in, if there are any to make. Where `first_by_step`, the first sequence
-    is given as the rows of each step, for nothing but the walk reads it.
+    of the blocks before come in, if there are any to make. How the first sequence is given, says
+    `first`: all its rows, or, where nothing but the walk reads it, those of each step, or a tensor
+    `[steps, B, …]` that lies in any way.
     """
 
     source: str
     function: Callable[..., tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]]
     scanned: bool
-    first_by_step: bool
+    first: First
 
 
 def runnable(
@@ -54,7 +58,7 @@ def runnable(
     scans = as_scans(program, parts)
     made = Source(program, parts, scans, {*read}, keep, backwards)
     source = made.text()
-    return Runnable(source, as_function(source, tanh=tanh), scans is not None, made.first_by_step)
+    return Runnable(source, as_function(source, tanh=tanh), scans is not None, made.first)
 
 
 def one_step(program: Program) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
@@ -138,7 +142,7 @@ class Source:
         self.summed = [value for _, values in program.sums for value in values]
         self.added_up = {op.output for op in program.ops if op.kind == "outer"}
         self.added_up &= {value for value in self.summed if uses(program)[value] == 1}
-        self.first_by_step = False
+        self.first: First = "rows"
         self.memory = ""
         """what says where the memory of a history comes from"""
 
@@ -337,9 +341,8 @@ class Source:
         made = {v for op in walk for v in op.outputs}
         given = {each.given for each in walked}
         reads = {v for op in walk for v in op.values if v.rows} - made - given
-        elsewhere = {v for op in (*self.parts.before, *self.parts.after) for v in op.values}
-        by_step = self.read & reads - outside - elsewhere
-        self.first_by_step = bool(by_step)
+        by_step = self._for_the_walk_alone(reads, outside)
+        self.first = "steps" if by_step else "rows"
         for value in sorted(reads, key=repr):
             text = value.name if value in by_step else f"block.steps({value.name})"
             self._line(1, f"{value.name}_s = {text}")
@@ -386,6 +389,11 @@ class Source:
         self._seen(remembered)
         for value in sorted(set(where) - {c.handed_on for c in walked} - self.scattered, key=repr):
             self._line(1, f"{value.name} = {value.name}_all")
+
+    def _for_the_walk_alone(self, reads: set[Value], outside: set[Value]) -> set[Value]:
+        """What is read from without, by nothing but the walk."""
+        elsewhere = {v for op in (*self.parts.before, *self.parts.after) for v in op.values}
+        return self.read & reads - outside - elsewhere
 
     def _room_of_all_steps(self, value: Value) -> str:
         if value in self.places:

@@ -33,11 +33,18 @@ def _reproduction(folder: Path) -> Page:
     return page_of(folder)
 
 
+def _bench(folder: Path) -> Page:
+    from ostinato.lab.bench.page import page_of
+
+    return page_of(folder)
+
+
 KINDS: dict[str, Callable[[Path], Page]] = {
     "run.json": _run,
     "comparison.json": _comparison,
     "sweep.json": _sweep,
     "reproduction.json": _reproduction,
+    "bench.json": _bench,
 }
 """A new kind adds a line. What makes its page is imported when it is asked for."""
 

@@ -17,6 +17,9 @@ from ostinato.lab.reproduce.tutorials import Effort, Tutorial, chosen
 from ostinato.training import RunFolder
 from ostinato.training.metrics import read_metrics
 
+EVERY = 100
+"""Steps between two lines of a tutorial's log."""
+
 
 class Trained(BaseModel):
     """What a run came to; `run` is its folder, from that of the reproduction."""
@@ -31,6 +34,8 @@ class Trained(BaseModel):
     compile_seconds: float | None
     more: dict[str, float]
     """test accuracies in between, and which batch first passed what the tutorial says"""
+    log: list[tuple[int, float, float | None]] = Field(default_factory=list)
+    """every hundredth step, as such a tutorial prints it: accuracy of its batch, and of the test"""
 
     @classmethod
     def of(cls, run: RunFolder, folder: Path, passes: float | None) -> Self:
@@ -41,9 +46,15 @@ class Trained(BaseModel):
             for row in rows
             if row["test_accuracy"]
         }
+        log = []
         if passes is not None:
+            log = [
+                (step, float(row["accuracy"]), more.get(f"test_accuracy at step {step}"))
+                for step, row in ((int(row["step"]), row) for row in rows)
+                if step % EVERY == 0
+            ]
             passing = [int(row["step"]) for row in rows if float(row["accuracy"]) >= passes]
-            hundredth = [step for step in passing if step % 100 == 0]
+            hundredth = [step for step in passing if step % EVERY == 0]
             firsts = {"first of all": passing[:1], "first of every 100th": hundredth[:1]}
             more |= {name: step for name, found in firsts.items() for step in found}
         return cls(
@@ -56,6 +67,7 @@ class Trained(BaseModel):
             quartiles=(times["quartile_1"], times["quartile_3"]),
             compile_seconds=record.compile_seconds,
             more=more,
+            log=log,
         )
 
     @property

@@ -1,11 +1,11 @@
 """A reproduction on one page: a section a tutorial, published beside ours."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ostinato.lab.report import Chart, Code, Facts, Page, Section, Table, Text
 from ostinato.lab.report.parts import Cell, Part
-from ostinato.lab.reproduce.description import Reproduction
+from ostinato.lab.reproduce.description import Reproduction, Trained
 from ostinato.lab.reproduce.pictures import accuracies, steps
 from ostinato.lab.reproduce.timing import PARTS, Measured
 from ostinato.lab.reproduce.tutorials import Published, Tutorial
@@ -105,7 +105,12 @@ def _parts(tutorial: Tutorial, found: Reproduction, folder: Path) -> Iterator[Pa
     if trained:
         caption = "Accuracy of the training batches over the steps, their mean."
         yield Chart(accuracies(trained, folder), caption)
+    if not found.quick:
+        figures = _Figures(found.figures)
+        yield Text(*(each.format_map(figures) for each in tutorial.answers))
+        yield Text(*(f"A conjecture, not measured here: {each}" for each in tutorial.conjectures))
     yield Text(*(f"{_capital(each.what)}: {each.note}." for each in tutorial.published if each.note))
+    yield from _logs(trained)
     failed = [f"{name} failed: {found.failed[name]}" for name in tutorial.train if name in found.failed]
     if failed:
         yield Text(*failed)
@@ -118,10 +123,6 @@ def _parts(tutorial: Tutorial, found: Reproduction, folder: Path) -> Iterator[Pa
         yield _times(timing.title, measured)
     if tutorial.drivers:
         yield from _drivers(tutorial, found)
-    if not found.quick:
-        figures = _Figures(found.figures)
-        yield Text(*(each.format_map(figures) for each in tutorial.answers))
-        yield Text(*(f"A conjecture, not measured here: {each}" for each in tutorial.conjectures))
 
 
 def _times(caption: str, measured: Measured) -> Table:
@@ -133,6 +134,17 @@ def _times(caption: str, measured: Measured) -> Table:
     rows += [(name, None, why, None, *(None for _ in PARTS)) for name, why in measured.why_not.items()]
     columns = ("who", "ms a step", "middle half", "s per 500 steps", *PARTS)
     return Table(columns, rows, f"{caption}: medians of single steps that took turns, in milliseconds.")
+
+
+def _logs(trained: Mapping[str, Sequence[Trained]]) -> Iterator[Part]:
+    """What a tutorial printed every so many steps, of the first seed."""
+    for recipe, (run, *_) in trained.items():
+        if run.log:
+            rows = [
+                (step, f"{batch:.2%}", None if test is None else f"{test:.2%}")
+                for step, batch, test in run.log
+            ]
+            yield Table(("step", "batch", "test"), rows, f"{recipe}: accuracy as it was trained.")
 
 
 def _drivers(tutorial: Tutorial, found: Reproduction) -> Iterator[Part]:

@@ -10,7 +10,7 @@ import torch
 
 from ostinato import training
 from ostinato.data import load_images
-from ostinato.errors import Interrupted, OptionError, RunError
+from ostinato.errors import DataError, Interrupted, OptionError, OstinatoError, RunError
 from ostinato.lab import compare
 from ostinato.lab.reproduce.description import Reproduction, Trained
 from ostinato.lab.reproduce.page import page
@@ -137,7 +137,14 @@ def _train(
     watcher: Watcher,
 ) -> str:
     came = []
-    for recipe, runs in train(folder, found, tutorial, watcher).items():
+    try:
+        runs_of = train(folder, found, tutorial, watcher)
+    except (Interrupted, RunError, DataError):
+        raise
+    except OstinatoError as error:  # a loss that is no number: told, and the rest goes on
+        found.failed |= dict.fromkeys(set(tutorial.train) - set(found.failed), str(error))
+        runs_of = {}
+    for recipe, runs in runs_of.items():
         if not runs:
             continue
         found.trained[recipe] = [Trained.of(run, folder, tutorial.passes) for run in runs]

@@ -2,6 +2,7 @@
 
 from ostinato.lab.bench.cases import (
     elementwise,
+    everyone,
     inference,
     memory,
     own_cells,
@@ -10,10 +11,12 @@ from ostinato.lab.bench.cases import (
     recipes,
     streaming,
     training,
+    widths,
 )
 from ostinato.lab.bench.harness import Race
 
 CASES: list[Race | memory.Peak] = [
+    *everyone.CASES,
     *training.CASES,
     *ragged.CASES,
     *own_cells.CASES,
@@ -21,18 +24,19 @@ CASES: list[Race | memory.Peak] = [
     *packages.CASES,
     *inference.CASES,
     *streaming.CASES,
+    *widths.CASES,
     *memory.CASES,
     *recipes.CASES,
 ]
 """In the order of the tables."""
 
 SHORT = (
-    "train/lstm-2x128",
-    "train/gru-256",
+    "everyone/*",
+    "pixels/train-lstm",
     "train/sru-2x128",
-    "packed/lstm-256",
-    "resets/lstm-256",
-    "infer/gru-256",
+    "ragged/train-lstm",
+    "resets/train-lstm",
     "stream/lstm-128",
+    "width-train-lstm/*",
 )
 """What is measured when no case is named: a few minutes on two cores."""

@@ -7,9 +7,9 @@ from typing import Self
 import torch
 
 from ostinato.lab.bench.cases import ragged, training
-from ostinato.lab.bench.harness import OURS, Measured, Race
+from ostinato.lab.bench.harness import OURS, Measured, NotThere, Race
 from ostinato.lab.bench.turns import Ratio, significant
-from ostinato.lab.peak import in_fresh_processes, raised_by
+from ostinato.lab.peak import STATUS, in_fresh_processes, raised_by
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,13 @@ class Peak:
         return self.race.tiny().check()
 
     def measure(self, seconds: float) -> Measured:
+        if not STATUS.exists():
+            raise NotThere("not measured here: this system has no /proc")
         checked = self.check()
         timed = [name for name, each in self.race.sides.items() if each.timed]
-        peaks = {name: self.of(name) for name in timed if name not in checked.missing}
+        peaks = {
+            name: self.of(name) for name in timed if name not in {*checked.missing, *checked.crashed}
+        }
         ratios = {name: peak / peaks[OURS] for name, peak in peaks.items() if name != OURS}
         return replace(
             checked,

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import layer_norm
 
-from ostinato.cells import GRU, LSTM, QRNN, SRU, Cell, LayerNormLSTM, MinGRU
+from ostinato.cells import GRU, LSTM, QRNN, SRU, SRU2, Cell, Elman, LayerNormLSTM, MinGRU
 from ostinato.drivers import Recurrent
 from ostinato.lab.bench.harness import Side
-from ostinato.lab.bench.sides import trained
+from ostinato.lab.bench.sides import inferred, trained
 from ostinato.lab.bench.work import Work
 from ostinato.wrappers import Bidirectional, Stack
 
@@ -23,6 +23,21 @@ def by_hand(work: Work) -> Side:
     """A training step by the loops below, with the weights of ours."""
     weights = dict(work.layer.named_parameters())
     return trained(lambda: encoder(work.layer, work.x), weights, work.gradient)
+
+
+def inferring(work: Work) -> Side:
+    """Forwards alone."""
+    return inferred(lambda: encoder(work.layer, work.x))
+
+
+def elman(cell: Elman, x: Tensor, reverse: bool = False) -> Tensor:
+    """With tanh."""
+    h = x.new_zeros(x.shape[0], cell.hidden_size)
+    outputs = []
+    for a in _steps(_product(x, cell.W_x, cell.b), reverse):
+        h = tanh(torch.addmm(a, h, cell.W_h))
+        outputs.append(h)
+    return _together(outputs, reverse)
 
 
 def lstm(cell: LSTM, x: Tensor, reverse: bool = False) -> Tensor:
@@ -88,6 +103,20 @@ def sru(cell: SRU, x: Tensor, reverse: bool = False) -> Tensor:
     return (outputs + (1 - r) * p[0] if cell.highway else outputs).transpose(0, 1)
 
 
+def sru2(cell: SRU2, x: Tensor, reverse: bool = False) -> Tensor:
+    c = x.new_zeros(x.shape[0], cell.hidden_size)
+    z, f, r, *p = _product(x, cell.W).chunk(cell.blocks, -1)
+    f, r = f + cell.b_f, r + cell.b_r
+    states, befores = [], []
+    for f_t, z_t in zip(_steps(f, reverse), _steps(z, reverse), strict=True):
+        befores.append(c)
+        c = torch.lerp(z_t, c, sigmoid(torch.addcmul(f_t, cell.v_f, c)))
+        states.append(c)
+    r = sigmoid(r.transpose(0, 1) + cell.v_r * _together(befores, reverse))
+    carried = p[0].transpose(0, 1) if p else cell.alpha * x
+    return torch.lerp(carried, _together(states, reverse), r)
+
+
 def min_gru(cell: MinGRU, x: Tensor, reverse: bool = False) -> Tensor:
     h = x.new_zeros(x.shape[0], cell.hidden_size)
     z, n = _product(x, cell.W, cell.b).chunk(2, -1)
@@ -111,10 +140,12 @@ def qrnn(cell: QRNN, x: Tensor, reverse: bool = False) -> Tensor:
 
 
 LOOPS: dict[type[Cell], Callable[..., Tensor]] = {
+    Elman: elman,
     LSTM: lstm,
     LayerNormLSTM: layer_norm_lstm,
     GRU: gru,
     SRU: sru,
+    SRU2: sru2,
     MinGRU: min_gru,
     QRNN: qrnn,
 }

@@ -47,6 +47,16 @@ def packed(work: Work) -> Side:
     return _as_ours(side, work.layer, padded)
 
 
+def padded(work: Work) -> Side:
+    """A training step on all of the padding too, whose outputs are put to zero afterwards."""
+    assert work.lengths is not None
+    module, x = _time_first(work.layer), _turned(work.x)
+    steps = torch.arange(work.sizes.time)
+    keep = (steps[:, None] < work.lengths).to(x.dtype)[..., None]
+    side = trained(lambda: module(x)[0] * keep, _weights(module), _turned(work.gradient))
+    return _as_ours(side, work.layer, _turned)
+
+
 def by_steps(work: Work) -> Side:
     """A training step of an LSTM with resets: a call for each time step."""
     return _in_pieces(work, range(work.sizes.time))
