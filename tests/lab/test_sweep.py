@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from ostinato import training
 from ostinato.errors import DataError, Interrupted, OptionError, RecipeError, RunError
 from ostinato.lab import sweep as lab
 from ostinato.lab.report import write_report
+from ostinato.lab.sweep.page import command as command_of
 from ostinato.lab.sweep.space import Choice, Range, at_point, grid, parse_space
 from ostinato.lab.watcher import Watcher
 from ostinato.training import parse_recipe, read_recipe
@@ -162,9 +164,20 @@ def test_what_a_sweep_leaves(searched, recipe):
         else:
             assert trial.outcome == "pruned"
             assert run.read_record().status == "training"
-    for name in ("report.html", "study.db", "sweep.png", "best.toml"):
+    for name in ("report.html", "study.db", "sweep.png", "best.toml", "recipe.toml"):
         assert (folder.path / name).stat().st_size > 0
     assert not [name for name in os.listdir(folder.path) if name.startswith(".")]
+
+
+def test_the_command_on_the_page_makes_it_again(searched, recipe):
+    folder, found, _ = searched
+    command = shlex.split(command_of(found, folder))
+    assert read_recipe(command[2]) == recipe
+    assert command[3:] == [
+        "--over", RATES, "--over", WIDTHS, "--trials", "7",
+        "--data", found.data_folder, "--threads", "1",
+    ]  # fmt: skip
+    assert " ".join(command[:3]) in folder.report.read_text()
 
 
 def test_its_page_is_made_again_from_the_folder(searched, tmp_path):
@@ -185,6 +198,9 @@ def test_the_best_is_tested_once_and_can_be_trained(searched, tiny_folder, tmp_p
     }  # fmt: skip
     recipe = read_recipe(str(folder.best))
     assert recipe == run.read_recipe()
+    link = f'href="trials/{best.number}/report.html"'
+    assert link in folder.report.read_text()
+    assert (run.path / "report.html").exists()
     again, score = training.train(recipe, tmp_path / "again", data=tiny_folder)
     assert again.model.read_bytes() == run.model.read_bytes()
     assert score.accuracy == best.test_accuracy

@@ -1,6 +1,7 @@
 """A sweep is a folder: what was searched, its trials, and the best of them.
 
 sweep.json     what was asked for, each trial, the best
+recipe.toml    the recipe that each trial changes
 study.db       the search itself, as Optuna keeps it in SQLite
 trials/<n>/    an ordinary run each
 best.toml      the best trial's recipe
@@ -89,6 +90,10 @@ class SweepFolder:
     @property
     def study(self) -> Path:
         return self.path / "study.db"
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.toml"
 
     @property
     def best(self) -> Path:

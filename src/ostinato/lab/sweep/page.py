@@ -1,5 +1,6 @@
 """A sweep on one page."""
 
+import shlex
 from pathlib import Path
 
 from ostinato.lab.report import Chart, Code, Facts, Link, Page, Section, Table
@@ -33,7 +34,7 @@ def page(folder: SweepFolder, sweep: Sweep) -> Page:
         ]
     sections.append(
         Section("How it was made", [
-            Code(command(sweep, recipe.name)),
+            Code(command(sweep, folder)),
             Facts({"data": sweep.data_folder or "MNIST (bundled)", "threads": sweep.threads,
                    "device": sweep.device, "began": sweep.started}, "The sweep."),
             Facts(sweep.machine | sweep.versions, "Machine and versions."),
@@ -81,10 +82,13 @@ def shown(value: str) -> str:
     return value if number == int(number) else f"{number:.4g}"
 
 
-def command(sweep: Sweep, recipe: str) -> str:
-    """What makes the sweep again, where the recipe is the one of that name."""
-    over = " ".join(f"--over {each}" for each in sweep.over)
-    return f"ostinato sweep {recipe} {over}" + ("" if sweep.grid else f" --trials {sweep.count}")
+def command(sweep: Sweep, folder: SweepFolder) -> str:
+    """What makes the sweep again."""
+    words = ["ostinato", "sweep", str(folder.recipe)]
+    words += [word for each in sweep.over for word in ("--over", each)]
+    words += [] if sweep.grid else ["--trials", str(sweep.count)]
+    words += [] if sweep.data_folder is None else ["--data", sweep.data_folder]
+    return shlex.join([*words, "--threads", str(sweep.threads)])
 
 
 def _row(trial: Trial, keys: list[str], folder: SweepFolder) -> list[Cell]:

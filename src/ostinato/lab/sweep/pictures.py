@@ -66,7 +66,7 @@ def _history(sweep: Sweep, axes: "Axes") -> None:
     axes.plot(numbers, list(measured.values()), "o", color=TRIED, markersize=5, label="a trial")
     axes.step(numbers, best, where="post", color=BEST, linewidth=1.8, label="best so far")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False)
 
 
 def _over(sweep: Sweep, dimension: Dimension, axes: "Axes") -> None:

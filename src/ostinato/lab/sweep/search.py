@@ -12,6 +12,7 @@ from ostinato import training
 from ostinato.data import load_images
 from ostinato.errors import Interrupted, OstinatoError, RunError
 from ostinato.files import write_atomically
+from ostinato.lab.report import write_report
 from ostinato.lab.sweep.description import Best, Sweep, SweepFolder, Trial
 from ostinato.lab.sweep.page import page, said
 from ostinato.lab.sweep.pictures import draw_all
@@ -96,9 +97,11 @@ def _search(folder: SweepFolder, sweep: Sweep, watcher: Watcher) -> tuple[SweepF
             sweep.best = _best(folder, sweep.trials)
             watcher.outcome(begins.number, sweep.count, _in_words(sweep, begins.number))
     sweep.end()
+    write_atomically(folder.recipe, sweep.recipe)
     if sweep.best is not None:
         write_atomically(folder.best, at_point(recipe, sweep.best.point).to_toml())
         draw_all(sweep, folder.picture)
+        write_report(folder.run(sweep.best.number).path)
     page(folder, sweep).write(folder.report)
     sweep.write(folder.path)
     return folder, sweep

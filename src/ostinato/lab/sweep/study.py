@@ -117,7 +117,7 @@ class Judge(Observer):
         if step.step not in self._told:
             self._trial.report(accuracy, step.step)
         if self._trial.should_prune():
-            raise optuna.TrialPruned(f"{accuracy:.2%} at step {step.step}: below the median")
+            raise optuna.TrialPruned(f"below the median at step {step.step}, with {accuracy:.2%}")
 
     def note(self, text: str) -> None:
         self._watcher.note(text)
