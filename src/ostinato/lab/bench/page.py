@@ -72,6 +72,8 @@ def _ratios(found: Benchmark) -> Iterator[Chart]:
 
 def _widths(found: Benchmark) -> Iterator[Chart]:
     """Time over H, a picture for each family."""
+    from matplotlib.ticker import LogFormatter
+
     families: dict[str, dict[int, dict[str, float]]] = {}
     for name, each in found.cases.items():
         if name.startswith(FAMILY) and each.measured is not None and each.measured.values:
@@ -87,6 +89,7 @@ def _widths(found: Benchmark) -> Iterator[Chart]:
         axes.set_yscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
         axes.set_xlabel("H")
         axes.set_ylabel("ms")
         axes.legend(frameon=False)
