@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from ostinato.cells import GRU, LSTM
+from ostinato.cells import GRU, LSTM, Elman, HiddenState
 from ostinato.drivers import Recurrent
 from ostinato.kernels.core import why_missing
 from ostinato.kernels.native import native_program
@@ -47,3 +48,28 @@ def test_a_backward_pass_in_parts_is_that_in_one(monkeypatch, batch, time):
             results.append(torch.autograd.grad((y * y).sum(), [x, *layer.parameters()]))
         for one, parts in zip(*results, strict=True):
             torch.testing.assert_close(parts, one, rtol=1e-5, atol=1e-5)
+
+
+class TwoBiases(Elman):
+    """As torch's cells have them: both meet the same gradient."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.b_h = nn.Parameter(torch.randn(hidden_size))
+
+    def step(self, x, state):
+        h = torch.tanh(x @ self.W_x + self.b + state.h @ self.W_h + self.b_h)
+        return h, HiddenState(h)
+
+
+def test_biases_that_meet_the_same_gradient(monkeypatch):
+    monkeypatch.setattr("ostinato.programs.run.FEW_GRADIENTS", 1)
+    torch.manual_seed(0)
+    cell, x = TwoBiases(I, H), torch.randn(2, 7, I)
+    results = []
+    for row in ("native", "reference"):
+        y, _ = Recurrent(cell, row=row)(x)
+        results.append(torch.autograd.grad((y * y).sum(), [*cell.parameters()]))
+    for got, expected in zip(*results, strict=True):
+        assert expected.any()
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from ostinato.kernels.instructions import sums_by_column
 from ostinato.programs.program import Input, Op, Value
 
-Plan = tuple[tuple[tuple[tuple[int, int, int], ...], tuple[int, int] | None], ...]
-"""Of each part: which rows it meets, which result that goes to and from which column on; and where its
-own sum goes."""
+Plan = tuple[tuple[tuple[tuple[int, int, int], ...], tuple[tuple[int, int], ...]], ...]
+"""Of each part: which rows it meets, which result that goes to and from which column on; and to which
+results its own sum goes: several, where two biases are added to one product."""
 
 
 def gathered(ops: Sequence[Op], made_by: Mapping[Value, Op], alone: Iterable[Value]) -> list[Op]:
@@ -79,16 +79,16 @@ def _one(group: Group) -> Op:
     rows = list(dict.fromkeys(op.inputs[0] for op in outers))
     parts = list(dict.fromkeys(part for _, each in group for part in each))
     meets: dict[Input, list[tuple[int, int, int]]] = {part: [] for part in parts}
-    own: dict[Input, tuple[int, int]] = {}
+    own: dict[Input, list[tuple[int, int]]] = {part: [] for part in parts}
     for op, made_of in group:
         column, result = 0, ops.index(op)
         for part in made_of:
             if op.kind == "outer":
                 meets[part].append((rows.index(op.inputs[0]), result, column))
             else:
-                own[part] = result, column
+                own[part].append((result, column))
             assert isinstance(part, Value)
             column += part.shape[-1]
-    plan: Plan = tuple((tuple(meets[part]), own.get(part)) for part in parts)
+    plan: Plan = tuple((tuple(meets[part]), tuple(own[part])) for part in parts)
     outputs = tuple(op.output for op in ops)
     return Op("outers", (*rows, *parts), outputs, {"rows": len(rows), "plan": plan}, ops[0].line)

@@ -29,6 +29,9 @@ def outers(
     module = core()
     assert module is not None
     for part, (meets, own) in zip(map(_rows, g), plan, strict=True):
+        total = None if len(own) < 2 else torch.zeros(part.shape[1], **NUMBERS)
+        there = [made[j][column : column + part.shape[1]] for j, column in own]
+        place = total if total is not None else there[0] if there else None
         module.outer(
             [
                 (rows[i].shape[1], rows[i].data_ptr(), rows[i].stride(0), *_columns(made[j], column))
@@ -38,9 +41,12 @@ def outers(
             part.shape[0],
             part.data_ptr(),
             part.stride(0),
-            0 if own is None else _columns(made[own[0]], own[1])[0],
+            0 if place is None else place.data_ptr(),
             torch.get_num_threads(),
         )
+        if total is not None:
+            for each in there:
+                each.add_(total)
     return made
 
 
