@@ -106,7 +106,7 @@ def test_an_unknown_case_is_named():
 
 
 def test_each_case_has_a_table():
-    assert {case.table for case in speed.CASES} == set(tables.BRIEF)
+    assert {case.table for case in speed.CASES} <= set(tables.BRIEF)
 
 
 def test_the_table_beside_others():
