@@ -5,6 +5,8 @@ from statistics import median
 from typing import Any
 
 from claims import FAMILY, Claim
+from ostinato.lab.reproduce.description import Reproduction
+from ostinato.lab.reproduce.page import beside
 from record import Results
 
 Cases = Mapping[str, Results]
@@ -143,6 +145,19 @@ def of_phases(cases: Cases) -> str:
             shares.append(share if of_machine is None else f"{share} at {of_machine:.0%}")
         rates = ", ".join(f"{rate:g}" for rate in each["GB_per_s"].values())
         lines.append(f"| `{name}` | {whole:.4g} | {' | '.join(shares)} | {rates} |")
+    return "\n".join(lines)
+
+
+def of_reproduction(found: Reproduction) -> str:
+    """A row for each figure of the tutorials that was made again."""
+    lines = ["| tutorial | figure | published | ours | |", "| --- | --- | --- | --- | --- |"]
+    for tutorial in found.chosen():
+        name = f"{tutorial.number}. {tutorial.title}"
+        for row in beside(tutorial, found).rows:
+            what, published, ours, spread = ("–" if each is None else str(each) for each in row)
+            if ours != "–":
+                lines.append(f"| {name} | {what} | {published} | {ours} | {spread} |")
+                name = ""
     return "\n".join(lines)
 
 

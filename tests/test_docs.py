@@ -13,6 +13,7 @@ import phases
 import tables
 from ostinato.cells import CELLS
 from ostinato.kernels import ROWS
+from ostinato.lab.reproduce.description import Reproduction
 from ostinato.programs.understood import RULES
 from ostinato.training import recipe_names
 from speed import CASES
@@ -160,6 +161,17 @@ def test_a_page_says_how_fast_the_newest_record_found_it(table):
     cases = json.loads(record.read_text())["cases"]
     assert set(cases) == {case.name for case in CASES if measured_for(table, case)}
     assert tables.BRIEF[table](cases) in page
+
+
+def test_the_readme_quotes_the_tutorials_as_they_were_made_again():
+    record = newest("reproduction")
+    assert record is not None
+    found = Reproduction.model_validate_json(record.read_text())
+    assert not found.quick
+    assert record.with_suffix(".html").stat().st_size < 1e6
+    readme = (ROOT / "README.md").read_text()
+    assert record.name in readme
+    assert tables.of_reproduction(found) in readme
 
 
 def test_each_feature_names_the_tests_that_show_it():

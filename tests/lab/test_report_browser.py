@@ -12,11 +12,14 @@ from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect, sync_playwright
 
 from ostinato import training
+from ostinato.lab import sweep
 from ostinato.lab.colours import colours
 from ostinato.lab.report import Chart, Code, Facts, Link, Page, Section, Table, Text, write_report
 from tests.lab import browser as browsers
 
 LOOKS = Path(__file__).with_name("looks.js").read_text(encoding="utf-8")
+
+ROOT = Path(__file__).parents[2]
 
 SCREENS = {"screen": (1440, 900), "phone": (390, 844)}
 
@@ -154,6 +157,31 @@ def test_a_run(look, run_page):
         assert_good_looks(tab)
     tab.get_by_text("The same as a recipe file").click()
     expect(tab.get_by_text('name = "tiny"')).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def pages(compared, two_recipes, tiny_folder, tmp_path_factory):
+    """Of what puts several runs beside one another; the reproduction is the one that is on record."""
+    folder, _ = compared
+    swept = tmp_path_factory.mktemp("sweep") / "widths"
+    sweep.sweep(two_recipes[0], ["model.hidden=6,9"], swept, data=tiny_folder)
+    recorded = sorted((ROOT / "benchmarks/records").glob("*-reproduction.html"))
+    return {
+        "comparison": folder.path / "report.html",
+        "sweep": swept / "report.html",
+        "reproduction": recorded[-1],
+    }
+
+
+@pytest.mark.parametrize("kind", ["comparison", "sweep", "reproduction"])
+def test_several_runs(look, pages, kind):
+    tab = look(pages[kind])
+    assert tab.locator("svg").count() >= 2
+    assert tab.get_by_role("table").count() >= 1
+    for each in tab.locator("summary").all():
+        each.click()
+    tab.get_by_role("button", name=re.compile("^(Dark|Light)$")).click()
+    assert_good_looks(tab)
 
 
 @pytest.mark.parametrize("look", [("phone", "dark")], indirect=True)
