@@ -381,3 +381,16 @@ def test_weights_are_drawn_anew_by_the_module():
     assert bare.initial_state(2).h.shape == (2, H)
     with pytest.raises(OptionError, match="Bare has no reset_parameters"):
         bare.reset_parameters()
+
+
+def test_a_learned_start_begins_where_the_given_one_does():
+    def ones(batch):
+        return torch.ones(batch, 4)
+
+    cell = Adapted(nn.GRUCell(3, 4), initial=ones).learn_initial_state()
+    assert torch.equal(cell.initial_state(2)[0], torch.ones(2, 4))
+    with torch.no_grad():
+        for name, each in cell.named_parameters():
+            if name.endswith("_0"):
+                each.fill_(0.5)
+    assert torch.equal(cell.initial_state(2)[0], torch.full((2, 4), 0.5))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 
 from ostinato.cells import (
     GRU,
@@ -13,6 +14,7 @@ from ostinato.cells import (
     SRU,
     SRU2,
     UGRNN,
+    Adapted,
     Cell,
     ConvLSTM,
     Elman,
@@ -78,6 +80,7 @@ CASES: dict[str, Callable[[int, int], Cell]] = {
     "lru-state": lambda i, h: LRU(i, h, state_size=2, r_min=0.5, r_max=0.9, max_phase=1.0),
     "conv-lstm": lambda i, h: ConvLSTM(i, h, height=1, width=2),
     "conv-lstm-peepholes": lambda i, h: ConvLSTM(i, h, 2, 2, kernel=1, peepholes=True),
+    "adapted-lstm": lambda i, h: Adapted(nn.LSTMCell(i, h)),  # two biases on one product
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -129,11 +129,28 @@ class Adapted(Cell):
             cast(Any, part).reset_parameters()
 
     def initial_state(self, batch: int) -> CellState:
-        """Zeros, or what `initial` gives; on the device and in the dtype of the weights."""
+        """Learned, or what `initial` gives, or zeros; on the device and in the dtype of the weights."""
         if self.initial is not None:
-            return self._named(self.initial(batch))
-        like = _like(self.module)
-        return self.State(*(like.new_zeros(batch, *shape) for shape in self.state_shapes))
+            state = self._named(self.initial(batch))
+        else:
+            like = _like(self.module)
+            state = self.State(*(like.new_zeros(batch, *shape) for shape in self.state_shapes))
+        learned = (self._parameters.get(f"{field}_0") for field in self._fields)
+        return self.State(
+            *(
+                each if start is None else start.expand(batch, *start.shape).contiguous()
+                for each, start in zip(state, learned, strict=True)
+            )
+        )
+
+    def learn_initial_state(self) -> Self:
+        """As any cell's, but it begins with what `initial` gives, if that is given."""
+        begun = self.initial_state(1)
+        super().learn_initial_state()
+        with torch.no_grad():
+            for field, each in zip(self._fields, begun, strict=True):
+                self.get_parameter(f"{field}_0").copy_(each[0])
+        return self
 
     def step(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         leaves = [
