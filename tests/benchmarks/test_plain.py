@@ -57,7 +57,7 @@ def test_ragged_is_no_slower_than_padded(cell):
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_a_long_sequence_fits_in_little_more_than_a_quarter(cell):
-    """A quarter is claimed and recorded; what a process holds varies by some parts in a hundred."""
+def test_a_long_sequence_fits_in_a_quarter(cell):
+    """The median of three processes, as recorded: one alone varies by some parts in a hundred."""
     case = plain.Memory(cell, "program", processes=3)
-    assert case.peak("sqrt") < 0.3 * case.peak(None)
+    assert case.peak("sqrt") < 0.25 * case.peak(None)
