@@ -80,7 +80,10 @@ CASES: dict[str, Callable[[int, int], Cell]] = {
     "lru-state": lambda i, h: LRU(i, h, state_size=2, r_min=0.5, r_max=0.9, max_phase=1.0),
     "conv-lstm": lambda i, h: ConvLSTM(i, h, height=1, width=2),
     "conv-lstm-peepholes": lambda i, h: ConvLSTM(i, h, 2, 2, kernel=1, peepholes=True),
-    "adapted-lstm": lambda i, h: Adapted(nn.LSTMCell(i, h)),  # two biases on one product
+    "adapted-lstm": lambda i, h: Adapted(nn.LSTMCell(i, h)),  # two biases on one sum
+    "adapted-gru": lambda i, h: Adapted(
+        nn.GRUCell(i, h)
+    ),  # biases that share a part of their gradients
 }
 
 
