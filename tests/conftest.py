@@ -63,13 +63,18 @@ def ctrl_c_counts():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    """Tests run side by side; more threads would only quarrel."""
-    before = torch.get_num_threads()
+    """Tests run side by side; more threads would only quarrel. What several tests share is made before
+    the first of them, so the whole session begins with one."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread_again():
+    """A test may set more."""
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(1)
 
 
 def unroll_with(monkeypatch, backend) -> None:

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from ostinato.cells import CELLS, LSTM
 from ostinato.drivers import Recurrent
 from ostinato.errors import OptionError, RowError
+from ostinato.programs import compiled
 from tests.inside.layers import (
     LAYERS,
     LENGTHS,
@@ -273,7 +274,9 @@ def test_a_weight_that_changes_at_each_step_is_the_references():
 @every_row
 @every_layer
 @pytest.mark.parametrize("reentrant", [False, True])
-def test_activation_checkpointing(name, row, reentrant):
+def test_activation_checkpointing(name, row, reentrant, monkeypatch):
+    """The step is looked at in the first of the two passes alone, and that must not show."""
+    monkeypatch.setattr(compiled, "_KNOWN", {})
     layer, x = layer_of(name, row), some_input()
 
     def loss(run):
@@ -284,6 +287,15 @@ def test_activation_checkpointing(name, row, reentrant):
 
     got = loss(lambda x: checkpoint(lambda x: layer(x, **BOTH)[0], x, use_reentrant=reentrant))
     close(got, loss(lambda x: layer(x, **BOTH)[0]), rtol=0, atol=0)
+
+
+@every_row
+def test_where_hooks_on_saved_tensors_are_forbidden(row, monkeypatch):
+    monkeypatch.setattr(compiled, "_KNOWN", {})
+    layer, x = layer_of("lstm", row), some_input()
+    with torch.autograd.graph.disable_saved_tensors_hooks("none here"):
+        got = outcome(layer, x, **BOTH)
+    close(got, outcome(layer, x, **BOTH), rtol=0, atol=0)
 
 
 TOLD = "modified by an inplace operation|has been modified inplace"

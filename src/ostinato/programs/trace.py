@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -187,8 +187,20 @@ def _buffers_put_back(cell: Cell) -> Iterator[None]:
 def _check_gradients(cell: Cell) -> None:
     """A gradient of the step's own making, or none, cannot be derived from what it calls."""
     x, given = _inputs(cell, BATCHES[0], wanting=True)
-    with torch.random.fork_rng(devices=[]), torch.enable_grad(), _Watch():
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), _unseen(), _Watch():
         cell.step(x, given)
+
+
+def _unseen() -> AbstractContextManager[object]:
+    """Hides what this saves from whoever counts or moves saved tensors, as torch.utils.checkpoint does:
+    it expects the second of two calls to save as many as the first, which alone looks at the step."""
+    if not torch._C._autograd._saved_tensors_hooks_is_enabled():  # type: ignore[attr-defined]
+        return nullcontext()
+    return torch.autograd.graph.saved_tensors_hooks(_itself, _itself)
+
+
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def _check_returned(cell: Cell, batch: int, returned: Any) -> None:
