@@ -280,19 +280,9 @@ void outer(const std::vector<Sum>& wanted, int64_t n, int64_t k, Address b, int6
   core().outer(outers.data(), (int)outers.size(), n, k, floats(b), rb, floats(sums), room, threads);
 }
 
-// Some numbers of many, all over: other numbers have another sample, but for few of them.
-uint64_t sample(Address address, int64_t count) {
-  constexpr int64_t MOST = 256;
-  const float* numbers = floats(address);
-  const int64_t step = std::max<int64_t>(1, count / MOST);
-  uint64_t mixed = 0;
-  for (int64_t i = 0; i < count; i += step) {
-    uint32_t bits;
-    std::memcpy(&bits, numbers + i, 4);
-    mixed = (mixed ^ bits) * 0x9e3779b97f4a7c15;
-    mixed ^= mixed >> 32;
-  }
-  return mixed;
+// Bit by bit: NaN is what it was, and -0 is not 0.
+bool same(Address a, Address b, int64_t bytes) {
+  return std::memcmp(reinterpret_cast<void*>(a), reinterpret_cast<void*>(b), bytes) == 0;
 }
 
 }  // namespace
@@ -317,7 +307,7 @@ NB_MODULE(_core, m) {
   m.def("isa", [] { return said(&core()); }, "The one in use.");
   m.def("choose", choose, "Uses another one, for what is lowered from now on.");
   m.def("poison", [](bool on) { poisoned = on; }, "Fills scratch with NaN at each call, for tests.");
-  m.def("sample", sample, "What tells the numbers of an array from others.");
+  m.def("same", same, "Whether two arrays hold the same bytes.");
   m.def("operations", operations, "The names of the machine's operations, by number.");
   m.def("outer", outer, "Each C [m, n] += A' B, and sums [n] += the rows of B, over k rows.");
   m.def(

@@ -434,10 +434,14 @@ def test_streams_that_there_are_not(rows):
 # Weights that change.
 
 
-def optimised(layer):
-    optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+def optimised(layer, **options):
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.1, **options)
     sum(each.square().sum() for each in layer.parameters()).backward()
     optimizer.step()
+
+
+def optimised_in_one(layer):
+    optimised(layer, fused=True)
 
 
 def replaced(layer):
@@ -469,7 +473,7 @@ def in_place(layer):
         each.mul_(1.5)
 
 
-CHANGES = [optimised, replaced, loaded, assigned, parametrised, pruned, in_place]
+CHANGES = [optimised, optimised_in_one, replaced, loaded, assigned, parametrised, pruned, in_place]
 
 
 @pytest.mark.parametrize("change", CHANGES)

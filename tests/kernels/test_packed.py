@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from ostinato import nn as layers
 from ostinato.cells import LSTM, Elman, HiddenState
 from ostinato.drivers import Recurrent
 from ostinato.kernels.core import why_missing
@@ -57,8 +58,11 @@ def in_place(layer):
 
 
 def behind_torch(layer):
-    for each in layer.parameters():
-        each.data.mul_(0.9)
+    layer.cell.W_h.data[3, 5] += 1
+
+
+def by_way_of_numpy(layer):
+    layer.cell.W_h.detach().numpy()[3, 5] += 1
 
 
 def other_memory(layer):
@@ -76,6 +80,7 @@ def loaded(layer):
 CHANGES = {
     "in place": in_place,
     "by way of .data": behind_torch,
+    "by way of numpy": by_way_of_numpy,
     "other memory": other_memory,
     "another parameter": another,
     "loaded": loaded,
@@ -105,6 +110,18 @@ def test_once_a_version(packings):
     for _ in range(3):
         read(one)
     assert len(packings) == 2
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.RNN])
+def test_layers_in_torchs_form_too(kind, packings):
+    """Their cells read views of the weights, and GRU's a copy, made anew for each call."""
+    one = kind(6, 8, num_layers=2)
+    first = [read(one) for _ in range(3)]
+    assert len(packings) == 2
+    one.weight_hh_l1.data[3, 5] += 1
+    assert not torch.equal(read(one), first[0])
+    assert torch.equal(first[0], first[2])
+    assert len(packings) == 3
 
 
 def test_each_layer_has_its_own(packings):

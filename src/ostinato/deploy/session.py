@@ -11,6 +11,7 @@ from ostinato.cells import Cell
 from ostinato.deploy.arrays import check_writable, readable
 from ostinato.deploy.layers import as_one_cell
 from ostinato.deploy.loop import Loop
+from ostinato.deploy.optimisers import steps_of_optimisers
 from ostinato.drivers.hooks import before_a_walk
 from ostinato.errors import (
     DeviceError,
@@ -223,7 +224,7 @@ def _watched(layer: nn.Module) -> list[Watched]:
             "Session: expected weights that can be watched for changes, got some that were made in "
             "inference mode, where torch counts none. Make or load the layer outside of it."
         )
-    return watched
+    return [*watched, steps_of_optimisers()]
 
 
 def _check(cell: Cell) -> None:
