@@ -264,15 +264,15 @@ class Walker {
   int64_t size_ = 0, tile_rows_ = 1, tile_columns_ = 16;
 };
 
-typedef std::tuple<int64_t, Address, int64_t, Address, int64_t> Sum;  // see Outer
+typedef std::tuple<int64_t, Address, int64_t, Address, Address, int64_t> Sum;  // see Outer
 
 void outer(const std::vector<Sum>& wanted, int64_t n, int64_t k, Address b, int64_t rb, Address sums,
            int wish) {
   const int threads = threads_of(wish);
   std::vector<Outer> outers;
   int64_t all = 0;
-  for (const auto& [m, a, ra, c, rc] : wanted) {
-    outers.push_back({m, floats(a), ra, floats(c), rc});
+  for (const auto& [m, a, ra, rows, c, rc] : wanted) {
+    outers.push_back({m, floats(a), ra, reinterpret_cast<const int64_t*>(rows), floats(c), rc});
     all += m;
   }
   float* room = scratch.of(core().outer_scratch(all) * threads);

@@ -56,7 +56,11 @@ struct Worker {
       const Slot& slot = walk.slots[i];
       switch (slot.kind) {
         case Slot::EVEN: to[i] = slot.base + ((s + slot.shift) & slot.ring) * slot.step; break;
-        case Slot::PACKED: to[i] = slot.base + walk.first[s] * slot.row; break;
+        case Slot::PACKED: {
+          const int64_t before = s ? slot.step + walk.first[s - 1] : 0;
+          to[i] = slot.base + (slot.shift ? before : walk.first[s]) * slot.row;
+          break;
+        }
         default: to[i] = scratch + slot.step;
       }
     }

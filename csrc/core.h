@@ -7,7 +7,7 @@ namespace ostinato {
 
 // Where an array or a piece of scratch lies. A row of step s is found at
 // base + ((s + shift) & ring)·step + r·row, or, where the rows of all steps lie packed,
-// at base + (first[s] + r)·row.
+// at base + (first[s] + r)·row, or, with a shift, in the step before: `step` rows lie in front of step 0's.
 struct Slot {
   enum Kind : int32_t {
     EVEN,    // an array, so many numbers from step to step
@@ -94,6 +94,7 @@ struct Outer {
   int64_t m;
   const float* a;
   int64_t ra;
+  const int64_t* rows;  // which rows of A they are; null for all, one after another
   float* c;
   int64_t rc;
 };

@@ -87,8 +87,10 @@ inline void panels_of_outers(const Outer* outers, int count, int64_t n, int64_t 
       const int64_t parts = up(each.m, size.rows);
       for (int64_t p = 0; p < parts; ++p) {
         const int64_t m0 = each.m * p / parts, rows = each.m * (p + 1) / parts - m0;
-        for (int64_t j = 0; j < slice; ++j)
-          for (int64_t r = 0; r < rows; ++r) *out++ = each.a[(k0 + j) * each.ra + m0 + r];
+        for (int64_t j = k0; j < k0 + slice; ++j) {
+          const float* row = each.a + (each.rows ? each.rows[j] : j) * each.ra + m0;
+          for (int64_t r = 0; r < rows; ++r) *out++ = row[r];
+        }
       }
     }
     for (int64_t j = from * size.panel; j < least(n, to * size.panel); j += size.panel) {

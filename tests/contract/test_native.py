@@ -336,7 +336,7 @@ def test_a_room_made_in_inference_mode_can_be_saved_for_autograd():
 
 def test_memory_that_cannot_be_had_is_an_error():
     with pytest.raises(MemoryError):
-        core().outer([(1 << 44, 0, 0, 0, 0)], 1, 0, 0, 0, 0, 1)
+        core().outer([(1 << 44, 0, 0, 0, 0, 0)], 1, 0, 0, 0, 0, 1)
 
 
 FORKED = """

@@ -217,7 +217,7 @@ class _NativeSource(Source):
         super()._part([op for op in ops if op not in together], wanted)
         for op in together:
             names, rows = called(op), op.options["rows"]
-            given = [f"({', '.join(each)},)" for each in (names[:rows], names[rows:])]
+            given = ["block", *(f"({', '.join(each)},)" for each in (names[:rows], names[rows:]))]
             shapes = tuple(value.shape for value in op.outputs)
             before = "".join(f"sums[{self.summed.index(value)}], " for value in op.outputs)
             made = "".join(f"{value.name}, " for value in op.outputs)
@@ -228,8 +228,27 @@ class _NativeSource(Source):
         if value in self.places:
             return super()._room_of_all_steps(value)
         if value in self.program.outputs:
-            return f"block.output(room, (rows, {', '.join(map(str, value.shape))}))"
+            return f"block.output({_room(value)})"
         return self._buffer(value)
 
     def _buffer(self, value: Value) -> str:
-        return f"room((rows, {', '.join(map(str, value.shape))}))"
+        return f"block.room({_room(value)})"
+
+    # What a step was given lies late in the history of what each handed on: who can reads it there.
+
+    def _counted(self) -> None:
+        super()._counted()
+        if self.backwards:
+            ops = [*self.parts.before, *(op for op in self.parts.after if op.kind != "outers")]
+            read = {v for op in ops for v in op.values}
+            for value in self.program.sequences:
+                if value in read - self.read:
+                    self._line(1, f"{value.name} = block.on_time({value.name})")
+
+    def _given(self, value: Value) -> str:
+        ends = {*self.program.outputs, *self.summed, *(c.handed_on for c in self.parts.late)}
+        return "given" if value in ends.union(*(op.values for op in self.parts.after)) else "late"
+
+
+def _room(value: Value) -> str:
+    return ", ".join(("room", *map(str, value.shape)))

@@ -8,9 +8,11 @@ from torch import Tensor
 from ostinato.kernels.core import core
 from ostinato.kernels.gathered import Plan
 from ostinato.kernels.walker import NUMBERS, plain
+from ostinato.programs.block import Block
 
 
 def outers(
+    block: Block,
     a: Sequence[Tensor],
     g: Sequence[Tensor],
     plan: Plan,
@@ -19,9 +21,10 @@ def outers(
 ) -> list[Tensor]:
     """Sums over all rows of `aᵀ g`, and of g alone, as a plan puts them together, one pass for each g.
 
-    Each is added to what there was `before`, in its place.
+    Each is added to what there was `before`, in its place. What lies a step late is read there.
     """
     rows = [_rows(each) for each in a]
+    places = [block.late_rows.data_ptr() if block.lies_late(each) else 0 for each in a]
     made = [
         torch.zeros(tuple(shape), **NUMBERS) if known is None else known
         for shape, known in zip(shapes, before, strict=True)
@@ -34,7 +37,10 @@ def outers(
         place = total if total is not None else there[0] if there else None
         module.outer(
             [
-                (rows[i].shape[1], rows[i].data_ptr(), rows[i].stride(0), *_columns(made[j], column))
+                (
+                    *(rows[i].shape[1], rows[i].data_ptr(), rows[i].stride(0), places[i]),
+                    *_columns(made[j], column),
+                )
                 for i, j, column in meets
             ],
             part.shape[1],

@@ -15,7 +15,8 @@ from ostinato.programs.program import Value
 
 Array = tuple[int, int, int, int, int]
 """Address, numbers from row to row and from step to step, shift, and by what a step's number is
-masked (0 where the rows of all steps lie packed); as csrc/core.h has them."""
+masked (0 where the rows of all steps lie packed: then rows in front of the first step's, and whether
+those of the step before are meant); as csrc/core.h has them."""
 
 Carry = tuple[int, int, int, int]
 """Slots of what a step is given and hands on, its width, and the address of what a cut puts back."""
@@ -83,7 +84,7 @@ class Walker:
             return [each.clone() for each in starts]
         call = _Call(block)
         arrays = [
-            call.lying(each) if each.dim() > 1 + len(value.shape) else call.rows(_rows(each))
+            call.lying(each) if each.dim() > 1 + len(value.shape) else call.read(_rows(each))
             for value, each in zip(self.lowered.reads, reads, strict=True)
         ]
         # A view, or an error: what is written to a copy would be lost.
@@ -139,6 +140,12 @@ class _Call:
     def kept(self, tensor: Tensor) -> int:
         self.held.append(tensor)
         return tensor.data_ptr()
+
+    def read(self, tensor: Tensor) -> Array:
+        """The rows of all steps; those of the step before, where they lie late."""
+        if self.block.lies_late(tensor):
+            return self.kept(tensor), tensor.stride(0), self.block.ahead, 1, 0
+        return self.rows(tensor)
 
     def rows(self, tensor: Tensor) -> Array:
         """The rows of all steps."""

@@ -1,9 +1,10 @@
 """A few time steps of all rows: how a part of a program that runs them finds its rows."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from ostinato.programs.scan import scan
 
 HOST = torch.device("cpu")
 """Where it is worked out what lies where, whatever torch's default device is."""
+
+Empty = Callable[[Sequence[int]], Tensor]
+"""Room of a shape."""
 
 
 @dataclass(eq=False)
@@ -32,6 +36,10 @@ class Block:
     """what is made once for all blocks of a call"""
     into: Tensor | None = None
     """where what it puts out is to be, for a program that can write it there"""
+    before: int | None = None
+    """how many rows the step before it walked, where it is a part of a block; else the whole batch"""
+    room_for: int = 0
+    """how many rows the largest of the blocks has that use the same memory one after another"""
 
     @cached_property
     def rows(self) -> int:
@@ -54,19 +62,32 @@ class Block:
             return [False] * len(self.active) if self.backwards else self.cuts
         return [True] * len(self.active)
 
-    def parts(self, steps: int) -> "list[tuple[slice, Block]]":
-        """Blocks of so many steps at most, the last walked first, and the rows that each covers."""
-        count = -(-len(self.active) // max(1, steps))
-        ends = [len(self.active) * number // max(1, count) for number in range(count + 1)]
-        made, first = [], 0
+    def parts(self, count: int) -> "list[tuple[slice, Block]]":
+        """So many blocks with about as many rows, last walked first, and the rows that each covers."""
+        first = [0, *accumulate(self.active)]
+        middles = (bisect_left(first, self.rows * number / count) for number in range(1, count))
+        ends = sorted({0, *middles, len(self.active)})
+        most = max((first[stop] - first[start] for start, stop in pairwise(ends)), default=0)
+        made = []
         for start, stop in pairwise(ends):
-            active = self.active[start:stop]
-            rows = slice(first, first + sum(active))
-            first = rows.stop
-            cut = None if self.cut is None else self.cut[rows]
-            part = replace(self, active=active, cut=cut, cuts=self.cuts[start:stop])
+            rows = slice(first[start], first[stop])
+            part = replace(
+                self,
+                active=self.active[start:stop],
+                cut=None if self.cut is None else self.cut[rows],
+                cuts=self.cuts[start:stop],
+                before=self.active[start - 1] if start else self.before,
+                room_for=most,
+            )
             made.append((rows, part))
         return made if self.backwards else made[::-1]
+
+    def of_part(self, values: Tensor, rows: slice, part: "Block") -> Tensor:
+        """What a part reads of values of all rows, or of what lies late."""
+        if not self.lies_late(values):
+            return values[rows]
+        first = self.ahead + rows.start - part.ahead
+        return values[first : first + part.ahead + part.rows - part.active[-1]]
 
     def turned(self, into: Tensor | None = None) -> "Block":
         """The same steps, walked the other way."""
@@ -82,31 +103,64 @@ class Block:
         """Room for one value of every step."""
         return like.new_empty(self.rows, *shape, dtype=dtype)
 
-    def output(self, empty: Callable[[Sequence[int]], Tensor], shape: Sequence[int]) -> Tensor:
+    def room(self, empty: Empty, *shape: int, more: int = 0) -> Tensor:
+        """Room for one value of every step, and more rows, that the next block can use again."""
+        return empty((max(self.rows, self.room_for) + more, *shape))[: self.rows + more]
+
+    def output(self, empty: Empty, *shape: int) -> Tensor:
         """Room for what is put out."""
-        return empty(shape) if self.into is None else self.into
+        return self.room(empty, *shape) if self.into is None else self.into
 
     # A carried value: its history has room for what the first step is given, beside what each hands on.
+    # Backwards, where rows come as others go, it has not.
 
-    def history(self, start: Tensor, empty: Callable[[Sequence[int]], Tensor] | None = None) -> Tensor:
-        shape = (self.rows + self.batch if self.even else self.rows, *start.shape[1:])
-        whole = start.new_empty(shape) if empty is None else empty(shape)
-        if self.even:
+    def history(self, start: Tensor, empty: Empty | None = None) -> Tensor:
+        more = 0 if self.backwards and not self.even else self.batch
+        whole = self.room(empty or start.new_empty, *start.shape[1:], more=more)
+        if more:
             first = whole[self.rows :] if self.backwards else whole[: self.batch]
             first.copy_(start)
         return whole
 
     def handed_on(self, history: Tensor) -> Tensor:
         """What each step hands on."""
-        if not self.even:
-            return history
         return history[: self.rows] if self.backwards else history[self.batch :]
 
     def given(self, history: Tensor, start: Tensor, fresh: Tensor | None) -> Tensor:
         """What each step is given: what the one before it handed on, unless it is cut from it."""
-        if not self.even:
+        if self.even:
+            return self._cut(history[self.batch :] if self.backwards else history[: self.rows], fresh)
+        if self.backwards:
             return self.delay(history, start, fresh)
-        return self._cut(history[self.batch :] if self.backwards else history[: self.rows], fresh)
+        return self._cut(history.index_select(0, self._sources.to(history.device)), fresh)
+
+    def late(self, history: Tensor, start: Tensor, fresh: Tensor | None) -> Tensor:
+        """The same, or, where rows end, the history itself, in which each step's rows lie a step late:
+        no copy is made."""
+        if self.even or self.backwards or self.cut is not None:
+            return self.given(history, start, fresh)
+        return history[: self.ahead + self.rows - self.active[-1]]
+
+    @property
+    def ahead(self) -> int:
+        """How many rows of what lies late are in front of what the first step hands on."""
+        return self.batch if self.before is None else self.before
+
+    def lies_late(self, values: Tensor) -> bool:
+        """Told by the number of rows, which else is that of the block."""
+        return values.shape[0] != self.rows
+
+    def on_time(self, values: Tensor) -> Tensor:
+        """The rows of the block, of what may lie late."""
+        return values.index_select(0, self.late_rows) if self.lies_late(values) else values
+
+    @cached_property
+    def late_rows(self) -> Tensor:
+        """Where each row finds what it was given in what lies late."""
+        first = [0, *accumulate((self.ahead, *self.active[:-1]))]
+        return torch.cat(
+            [torch.arange(n, device=HOST) + at for at, n in zip(first, self.active, strict=False)]
+        )
 
     def delay(self, values: Tensor, start: Tensor, fresh: Tensor | None) -> Tensor:
         """The values one step later: what each step is given."""
@@ -114,7 +168,7 @@ class Block:
             parts = [values[self.batch :], start] if self.backwards else [start, values[: -self.batch]]
             late = torch.cat(parts)[: self.rows]
         else:
-            late = torch.cat([start, values]).index_select(0, self._sources)
+            late = torch.cat([start, values]).index_select(0, self._sources.to(values.device))
         return self._cut(late, fresh)
 
     def _cut(self, values: Tensor, fresh: Tensor | None) -> Tensor:
@@ -136,18 +190,14 @@ class Block:
     @cached_property
     def _sources(self) -> Tensor:
         """Where in [start, values] each row finds what the step before it, in the walk, handed on."""
-        places, at = [], self.batch
-        firsts = []
-        for count in self.active:
-            firsts.append(at)
-            at += count
-        for step, count in enumerate(self.active):
-            before = step + 1 if self.backwards else step - 1
-            inside = 0 <= before < len(self.active)
-            shared = min(count, self.active[before]) if inside else 0
-            given = torch.arange(shared, device=HOST) + (firsts[before] if inside else 0)
+        if not self.backwards:
+            return self.late_rows
+        places = []
+        firsts = (self.batch + rows for rows in accumulate(self.active))
+        for first, shared, count in zip(firsts, [*self.active[1:], 0], self.active, strict=True):
+            given = torch.arange(shared, device=HOST) + first
             places += [given, torch.arange(shared, count, device=HOST)]
-        return torch.cat(places).to(self._device)
+        return torch.cat(places)
 
     def counted(self, start: Tensor, fresh: Tensor | None, by: int) -> Tensor:
         """What each step is given of a counter to which each step adds `by`."""

@@ -20,7 +20,7 @@ WALKED, SCANNED, TILED = 1 << 19, 1 << 18, 1 << 26
 where they stay in the second cache; a walk works on one at a time, and gains by fewer blocks; one that
 works tile by tile has nothing beside what it keeps or puts out."""
 
-FEW_GRADIENTS, GRADIENTS = 3 << 19, 1 << 22
+FEW_GRADIENTS, GRADIENTS = 3 << 19, 1 << 21
 """The same backwards, tile by tile, where the gradients that weights are to meet are kept for a block.
 More than the first are cut in two, to save memory; more than the second leave the cache."""
 
@@ -59,19 +59,20 @@ class _Call:
         """How many steps have so many numbers of the widest value, one at least."""
         return max(1, numbers // max(1, self.layout.batch * self.steps.width))
 
-    def gradient_steps(self, steps: int) -> int:
-        """How many of a forward block's steps the backward pass takes at once."""
-        if not self.steps.tiled or steps <= self.steps_of(FEW_GRADIENTS):
-            return steps
-        return min(-(-steps // 2), self.steps_of(GRADIENTS))
+    def gradient_parts(self, block: Block) -> int:
+        """In how many parts the backward pass takes a forward block."""
+        numbers = block.rows * self.steps.width
+        if not self.steps.tiled or numbers <= FEW_GRADIENTS:
+            return 1
+        return max(2, -(-numbers // GRADIENTS))
 
     def gradient_blocks(
         self, rows: slice, block: Block, values: Sequence[Tensor]
     ) -> Iterator[tuple[slice, Block, Sequence[Tensor]]]:
         """A forward block as the backward pass walks it, last steps first."""
-        for part, steps in block.parts(self.gradient_steps(len(block.active))):
+        for part, steps in block.parts(self.gradient_parts(block)):
             there = slice(rows.start + part.start, rows.start + part.stop)
-            yield there, steps, [each[part] for each in values]
+            yield there, steps, [block.of_part(each, part, steps) for each in values]
 
     @property
     def chunk_steps(self) -> int:

@@ -318,8 +318,14 @@ class Source:
         for each in carried:
             name = each.given.name
             fresh = "None" if self.backwards else f"{name}_fresh"
-            self._line(1, f"{name} = block.given({name}_all, {name}_start, {fresh})")
+            self._line(
+                1, f"{name} = block.{self._given(each.given)}({name}_all, {name}_start, {fresh})"
+            )
             self._line(1, f"{each.handed_on.name} = block.handed_on({name}_all)")
+
+    def _given(self, value: Value) -> str:
+        """Which of a block's methods says what each step was given."""
+        return "given"
 
     def _scan(self) -> None:
         assert self.scans

@@ -20,7 +20,11 @@ class BothStates(NamedTuple):
 
 def concatenate(forward: Tensor, backward: Tensor) -> Tensor:
     """Both directions side by side: `[B, T, 2H]`."""
-    return torch.cat([forward, backward], dim=-1)
+    parts = forward, backward
+    # As the walks made them, step by step, if they did: the next layer's then need no copy of them.
+    if all(each.transpose(0, 1).is_contiguous() for each in parts):
+        return torch.cat([each.transpose(0, 1) for each in parts], dim=-1).transpose(0, 1)
+    return torch.cat(parts, dim=-1)
 
 
 def _directions(layer: nn.Module) -> set[bool]:
