@@ -14,17 +14,19 @@ from record import Results
 class InProportion:
     """By the steps that are there: 1 is exactly in proportion.
 
-    What goes in and comes out stays padded.
+    What goes in and comes out is as long as the longest row, or packed.
     """
 
     peak: Peak
+    side: str
     claim: ClassVar[Claim] = Claim("memory by steps", "≤", 1.15)
     threads = 2
     table = "peers"
 
     @property
     def name(self) -> str:
-        return f"proportion/{self.peak.race.name}"
+        given = "padded" if self.side == OURS else "packed"
+        return f"proportion/{given}/{self.peak.race.name.removeprefix('packed/')}"
 
     @property
     def claimed(self) -> str:
@@ -36,14 +38,15 @@ class InProportion:
     def measure(self, seconds: float) -> Results:
         checked = self.peak.check()
         race = self.peak.race
-        full = replace(self.peak, race=replace(race, sizes=replace(race.sizes, lengths=None)))
-        peaks = {"ours": self.peak.of(OURS), "full length": full.of(OURS)}
+        longest = replace(race.sizes, lengths=(race.sizes.time, race.sizes.time))
+        full = replace(self.peak, race=replace(race, sizes=longest))
+        peaks = {"ours": self.peak.of(self.side), "full length": full.of(self.side)}
         work = race.work()
         share = work.steps / (work.sizes.batch * work.sizes.time)
         ratio = peaks["ours"] / peaks["full length"] / share
         said = {"sign": self.claim.sign, "at_least": self.claim.limit, "aim": None}
         return {
-            "case": self.peak.what,
+            "case": f"{self.peak.what}, {'padded' if self.side == OURS else 'a PackedSequence'}",
             "rows": checked.rows,
             "steps_that_are_no_padding": share,
             "peak_MB": {side: round(peak / 1e6, 1) for side, peak in peaks.items()},
@@ -61,4 +64,6 @@ class InProportion:
         return bool(results["beside"]["full length"]["met"])
 
 
-CASES = [InProportion(Peak(race)) for race in ragged.PACKED]
+CASES = [
+    InProportion(Peak(race), side) for side in (ragged.OURS_PACKED, OURS) for race in ragged.PACKED
+]

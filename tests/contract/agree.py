@@ -4,6 +4,7 @@ import copy
 from unittest import mock
 
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ostinato.drivers import Recurrent
 from ostinato.kernels import native
@@ -28,7 +29,7 @@ def weighed(outputs, state):
     return sum((each * waves(each)).sum() for each in (outputs, *state))
 
 
-def everything(cell, row, x, state=None, *, reverse=False, recompute=None, **marks):
+def everything(cell, row, x, state=None, *, reverse=False, recompute=None, packed=False, **marks):
     """Outputs, last state, and the gradient of whatever wants one, by name."""
     x = x.detach().clone().requires_grad_(x.requires_grad)
     named = {"x": x} | dict(cell.named_parameters())
@@ -37,7 +38,7 @@ def everything(cell, row, x, state=None, *, reverse=False, recompute=None, **mar
         named |= {f"state.{name}": each for name, each in state._asdict().items()}
     wanted = {name: each for name, each in named.items() if each.requires_grad}
     layer = Recurrent(cell, reverse, row=row, recompute=recompute)
-    outputs, last = layer(x, state, **marks)
+    outputs, last = (called_packed if packed else Recurrent.__call__)(layer, x, state, **marks)
     got = {"outputs": outputs, **{f"last {name}": each for name, each in last._asdict().items()}}
     total = weighed(outputs, last)
     grads = [None] * len(wanted)
@@ -46,6 +47,13 @@ def everything(cell, row, x, state=None, *, reverse=False, recompute=None, **mar
     for (name, each), grad in zip(wanted.items(), grads, strict=True):
         got[f"gradient of {name}"] = torch.zeros_like(each) if grad is None else grad
     return {name: each.detach() for name, each in got.items()}
+
+
+def called_packed(layer, x, state, lengths, **marks):
+    """The same of a PackedSequence, and padded again."""
+    given = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    outputs, last = layer(given, state, **marks)
+    return pad_packed_sequence(outputs, batch_first=True, total_length=x.shape[1])[0], last
 
 
 def rows_agree(cell, x, state=None, **options):

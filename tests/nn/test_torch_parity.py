@@ -140,14 +140,15 @@ def test_the_same_names_and_first_weights(mode, options):
 @every_row
 @every_mode
 def test_the_same_masks(mode, row):
-    """Torch draws a mask for [T, B, H] between two layers; so is it here."""
+    """Torch draws a mask for [T, B, H] between two layers, or for packed rows; so is it here."""
     theirs, ours = pair(mode, row=row, num_layers=3, bidirectional=True, dropout=0.4)
     x = torch.randn(T, B, I, dtype=torch.float64)
-    outputs = []
-    for layer in (ours, theirs):
-        torch.manual_seed(3)
-        outputs.append(layer(x)[0])
-    torch.testing.assert_close(*outputs, rtol=1e-9, atol=1e-9)
+    for given in (x, pack_padded_sequence(x, LENGTHS, enforce_sorted=False)):
+        outputs = []
+        for layer in (ours, theirs):
+            torch.manual_seed(3)
+            outputs.append(layer(given)[0])
+        torch.testing.assert_close(*(each.data for each in outputs), rtol=1e-9, atol=1e-9)
 
 
 @every_mode

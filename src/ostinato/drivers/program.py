@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
@@ -9,6 +10,7 @@ from ostinato.drivers.sequence import walked_resets
 from ostinato.programs import operator
 from ostinato.programs import run as programs
 from ostinato.programs.layout import Layout
+from ostinato.programs.packed_layout import PackedLayout
 
 
 def run(
@@ -40,3 +42,18 @@ def run(
         return operator.run(cell, x, state, fresh, lengths, resets, reverse, chunks, row)
     layout = Layout.of(batch, time, lengths, resets, reverse, x.device)
     return programs.run(cell, x, state, fresh, layout, chunks, operator.MAKERS[row](cell))
+
+
+def run_packed(
+    cell: Cell,
+    packed: PackedSequence,
+    state: CellState | None = None,
+    *,
+    reverse: bool = False,
+    chunks: int = 1,
+    row: str = "program",
+) -> tuple[Tensor, CellState]:
+    """Walks checked sequences as they lie; outputs are packed as they are, states as the batch is."""
+    state = cell.initial_state(int(packed.batch_sizes[0])) if state is None else state
+    layout = PackedLayout.of_packed(packed, reverse)
+    return programs.run(cell, packed.data, state, None, layout, chunks, operator.MAKERS[row](cell))

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
 from ostinato.drivers import Recurrent
+from ostinato.drivers.packed import with_data
 from ostinato.drivers.recurrent import Recompute
 from ostinato.errors import OptionError, ShapeError
 from ostinato.kernels import RowName
@@ -151,10 +152,10 @@ class RecurrentLayers(nn.Module):
         lengths: Lengths | None = None,
         resets: Tensor | None = None,
     ) -> tuple[Any, Any]:
-        x, lengths, resets, alone, restored = sequences(
+        x, batch, lengths, resets, alone, restored = sequences(
             self._name, input, self.input_size, self.batch_first, lengths, resets
         )
-        states = self._states(hx, x.shape[0], alone)
+        states = self._states(hx, batch, alone)
         last: list[CellState] = []
         for number, layer in enumerate(self._layers):
             own = states[len(last) : len(last) + len(layer.places)]
@@ -306,9 +307,11 @@ class RecurrentLayers(nn.Module):
     def _states(self, hx: Any, batch: int, alone: bool) -> list[CellState | None]:
         return unstacked(self._name, hx, [place.cell for place in self._places()], batch, alone)
 
-    def _dropped(self, x: Tensor, number: int) -> Tensor:
+    def _dropped(self, x: Any, number: int) -> Any:
         if number == 0 or not self.dropout or not self.training:
             return x
+        if isinstance(x, PackedSequence):
+            return with_data(x, dropped(x.data, self.dropout))
         # Drawn in the order in which torch draws it, so that the same seed gives the same mask.
         first = 0 if x.dim() == 2 else 1
         return dropped(x.transpose(0, first).contiguous(), self.dropout).transpose(0, first)

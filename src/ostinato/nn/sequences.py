@@ -1,11 +1,11 @@
 """The forms in which torch.nn's layers take sequences, and the one in which layers here walk them."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.errors import KindError, LengthsError, OptionError, ShapeError
 
@@ -15,15 +15,16 @@ Lengths = Tensor | Sequence[int]
 class Sequences(NamedTuple):
     """A batch as layers walk it, and the way back."""
 
-    x: Tensor
+    x: Tensor | PackedSequence
     """`[B, T, I]`"""
+    batch: int
     lengths: Tensor | None
     resets: Tensor | None
     """`[B, T]`"""
     alone: bool
     """It came without a batch axis, and so does its state."""
-    restored: Callable[[Tensor], Tensor | PackedSequence]
-    """outputs `[B, T, H]` → the form of the input"""
+    restored: Callable[[Any], Tensor | PackedSequence]
+    """outputs `[B, T, H]`, or packed → the form of the input"""
 
 
 def sequences(
@@ -62,15 +63,18 @@ def sequences(
             )
         return Sequences(
             x.unsqueeze(0),
+            1,
             None if lengths is None else lengths.view(1),
             None if resets is None else resets.unsqueeze(0),
             True,
             lambda outputs: outputs.squeeze(0),
         )
     if batch_first:
-        return Sequences(x, lengths, resets, False, lambda outputs: outputs)
+        return Sequences(x, x.shape[0], lengths, resets, False, lambda outputs: outputs)
     turned = None if resets is None else resets.transpose(0, 1)
-    return Sequences(x.transpose(0, 1), lengths, turned, False, lambda outputs: outputs.transpose(0, 1))
+    return Sequences(
+        x.transpose(0, 1), x.shape[1], lengths, turned, False, lambda outputs: outputs.transpose(0, 1)
+    )
 
 
 def _packed(
@@ -91,20 +95,12 @@ def _packed(
             f"{name}: expected a PackedSequence of steps [I={width}], got data of shape "
             f"{list(packed.data.shape)}."
         )
-    x, own = pad_packed_sequence(packed, batch_first=True)
+    batch, time = int(packed.batch_sizes[0]), len(packed.batch_sizes)
     if resets is not None:
-        axes = x.shape[:2] if batch_first else x.shape[:2][::-1]
-        _check_resets(name, resets, axes, "B, T" if batch_first else "T, B")
+        axes = "B, T" if batch_first else "T, B"
+        _check_resets(name, resets, (batch, time) if batch_first else (time, batch), axes)
         resets = resets if batch_first else resets.transpose(0, 1)
-
-    def restored(outputs: Tensor) -> PackedSequence:
-        order, rows = packed.sorted_indices, own
-        if order is not None:
-            outputs, rows = outputs.index_select(0, order), own[order.cpu()]
-        data = pack_padded_sequence(outputs, rows, batch_first=True).data
-        return PackedSequence(data, packed.batch_sizes, order, packed.unsorted_indices)
-
-    return Sequences(x, own, resets, False, restored)
+    return Sequences(packed, batch, None, resets, False, lambda outputs: outputs)
 
 
 def _check_resets(name: str, resets: Tensor | None, shape: Sequence[int], axes: str) -> None:

@@ -242,6 +242,8 @@ class _Walk(torch.autograd.Function):
             # Not in place, unless the program did so: two weights may share one sum, and a sum of one
             # row is that row itself.
             sums = [b if a is None or a is b else a + b for a, b in zip(sums, parts, strict=True)]
+            # Before the next one is gathered.
+            del d_output
         d_state = call.steps.counters_put_back([layout.unsort(each) for each in at])
         d_anew = call.steps.counters_put_back(
             [None if each is None else layout.unsort(each) for each in d_fresh]

@@ -1,12 +1,14 @@
 """Two layers over the same sequence, one from each end."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells.cell import CellState
+from ostinato.drivers.packed import step_by_step
 from ostinato.errors import OptionError, StateError
 from ostinato.wrappers.shortcut import check_layer
 
@@ -46,7 +48,8 @@ class Bidirectional(nn.Module):
     (its stack_bidirectional_dynamic_rnn, and torch.nn with `bidirectional=True`).
 
     `merge(forward, backward)` defaults to concatenation; pass any function of two `[B, T, H]`, with
-    the width of its result as `output_size`.
+    the width of its result as `output_size`. Of a PackedSequence it is given all rows' steps as one
+    sequence `[1, N, H]`.
 
     Raises OptionError for what is no layer, one layer for both directions, a first one that does not
     run forwards, or a second one that does not run with `reverse=True`, all through.
@@ -79,12 +82,12 @@ class Bidirectional(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Tensor | PackedSequence,
         state: BothStates | None = None,
         *,
         lengths: Tensor | None = None,
         resets: Tensor | None = None,
-    ) -> tuple[Tensor, BothStates]:
+    ) -> tuple[Any, BothStates]:
         if state is not None and not isinstance(state, BothStates):
             raise StateError(
                 f"Bidirectional: expected a state of type BothStates(forward, backward), got "
@@ -93,4 +96,4 @@ class Bidirectional(nn.Module):
         first, second = state or (None, None)
         ahead, first = self.forward_layer(x, first, lengths=lengths, resets=resets)
         behind, second = self.backward_layer(x, second, lengths=lengths, resets=resets)
-        return self.merge(ahead, behind), BothStates(first, second)
+        return step_by_step(self.merge, ahead, behind), BothStates(first, second)

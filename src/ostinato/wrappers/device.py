@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from ostinato import states
 from ostinato.wrappers.shortcut import check_layer
@@ -34,14 +35,15 @@ class Device(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Tensor | PackedSequence,
         state: Any = None,
         *,
         lengths: Tensor | None = None,
         resets: Tensor | None = None,
-    ) -> tuple[Tensor, Any]:
+    ) -> tuple[Any, Any]:
         state = None if state is None else states.to(state, self.device)
-        outputs, state = self.layer(x.to(self.device), state, lengths=lengths, resets=resets)
+        x = x.to(self.device)  # type: ignore[arg-type]  # what torch says of PackedSequence is wrong
+        outputs, state = self.layer(x, state, lengths=lengths, resets=resets)
         return outputs, state
 
     def extra_repr(self) -> str:

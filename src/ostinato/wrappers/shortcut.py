@@ -4,9 +4,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn, sigmoid
+from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState, glorot_, weight
+from ostinato.drivers.packed import step_by_step
 from ostinato.errors import OptionError, ShapeError
 from ostinato.wrappers.wrapped import Wrapped
 
@@ -129,7 +131,7 @@ class Around(nn.Module):
 
     `join` is `Sum()`, `Gates(width)`, or any module of `(x [B, T, I], y [B, T, H])`; give `output_size`
     if what it makes is not as wide as y. Takes and returns what the layer does; in the padding x is
-    zero, whatever stood there.
+    zero, whatever stood there. Of a PackedSequence `join` is given all rows' steps as one sequence.
 
     Raises OptionError for what is no layer, ShapeError where a sum meets different widths, and what the
     layer raises.
@@ -144,22 +146,23 @@ class Around(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Tensor | PackedSequence,
         state: Any = None,
         *,
         lengths: Tensor | None = None,
         resets: Tensor | None = None,
-    ) -> tuple[Tensor, Any]:
+    ) -> tuple[Any, Any]:
         y, state = self.layer(x, state, lengths=lengths, resets=resets)
-        if x.shape[-1] != y.shape[-1] and isinstance(self.join, Sum) and self.join.W_p is None:
+        reads, puts_out = x.data.shape[-1], y.data.shape[-1]
+        if reads != puts_out and isinstance(self.join, Sum) and self.join.W_p is None:
             raise ShapeError(
-                f"Around: expected a layer that puts out as much as it reads, got {x.shape[-1]} and "
-                f"{y.shape[-1]}. Project x: Sum({x.shape[-1]}, {y.shape[-1]})."
+                f"Around: expected a layer that puts out as much as it reads, got {reads} and "
+                f"{puts_out}. Project x: Sum({reads}, {puts_out})."
             )
-        if lengths is not None:
+        if lengths is not None and isinstance(x, Tensor):
             valid = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
             x = torch.where(valid[..., None], x, 0)
-        return self.join(x, y), state
+        return step_by_step(self.join, x, y), state
 
 
 def check_layer(wrapper: nn.Module, layer: object) -> None:

@@ -1,12 +1,15 @@
 """Layers one upon another."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells.cell import CellState
 from ostinato.cells.masks import fresh_draws
+from ostinato.drivers.packed import packed_like, with_data
 from ostinato.errors import OptionError, StateError
 from ostinato.wrappers.dropout import dropped
 from ostinato.wrappers.shortcut import check_layer
@@ -37,12 +40,12 @@ class Stack(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Tensor | PackedSequence,
         state: Sequence[CellState] | None = None,
         *,
         lengths: Tensor | None = None,
         resets: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[CellState, ...]]:
+    ) -> tuple[Any, tuple[CellState, ...]]:
         states = [None] * len(self.layers) if state is None else list(state)
         if len(states) != len(self.layers):
             raise StateError(
@@ -54,16 +57,23 @@ class Stack(nn.Module):
             x, states[index] = layer(x, states[index], lengths=lengths, resets=resets)
         return x, tuple(states)
 
-    def draws(self, x: Tensor) -> Tensor | None:
+    def draws(self, x: Tensor | PackedSequence) -> Tensor | None:
         """New numbers `[B, T]` to draw one mask between two layers by; None where there is none."""
         if not self.training or not self.dropout:
             return None
-        batch, time = x.shape[:2]
-        return fresh_draws(batch, x.device)[:, None] + torch.arange(time, device=x.device)
+        if isinstance(x, PackedSequence):
+            batch, time, device = int(x.batch_sizes[0]), len(x.batch_sizes), x.data.device
+        else:
+            (batch, time), device = x.shape[:2], x.device
+        return fresh_draws(batch, device)[:, None] + torch.arange(time, device=device)
 
-    def thinned(self, x: Tensor, draws: Tensor | None) -> Tensor:
+    def thinned(self, x: Any, draws: Tensor | None) -> Any:
         """What goes from one layer to the next."""
-        return x if draws is None else dropped(x, draws, self.dropout, 0)
+        if draws is None:
+            return x
+        if isinstance(x, PackedSequence):
+            return with_data(x, dropped(x.data, packed_like(x, draws).data, self.dropout, 0))
+        return dropped(x, draws, self.dropout, 0)
 
     def extra_repr(self) -> str:
         return f"dropout={self.dropout}" if self.dropout else ""

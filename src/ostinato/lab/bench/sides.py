@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ostinato.lab.bench.harness import Side
 from ostinato.lab.bench.work import Work, on_row
@@ -53,6 +54,32 @@ def ours(work: Work) -> Side:
     """A training step of our layer."""
     weights = dict(work.layer.named_parameters())
     return trained(lambda: work.layer(work.x, **work.marks)[0], weights, work.gradient)
+
+
+def trained_packed(
+    work: Work, call: Callable[[PackedSequence], PackedSequence], weights: Weights
+) -> tuple[Side, Callable[[Tensor], Tensor]]:
+    """A training step on a PackedSequence, whose outputs stay packed; and what pads such outputs."""
+    assert work.lengths is not None
+    x, gradient = (pack_padded_sequence(each, work.lengths, True) for each in (work.x, work.gradient))
+
+    def padded(data: Tensor) -> Tensor:
+        again = PackedSequence(data, x.batch_sizes)
+        return pad_packed_sequence(again, batch_first=True, total_length=work.sizes.time)[0]
+
+    return trained(lambda: call(x).data, weights, gradient.data), padded
+
+
+def ours_packed(work: Work) -> Side:
+    """A training step of our layer on a PackedSequence."""
+    weights = dict(work.layer.named_parameters())
+    side, padded = trained_packed(work, lambda x: work.layer(x)[0], weights)
+
+    def numbers() -> Weights:
+        made = side.numbers()
+        return {**made, "outputs": padded(made["outputs"])}
+
+    return Side(side.run, numbers)
 
 
 def ours_inferring(work: Work) -> Side:

@@ -5,19 +5,25 @@ from functools import partial
 from ostinato.lab.bench.cases.training import OF_GRU, OF_LSTM, TORCHS_GRU, TORCHS_LSTM
 from ostinato.lab.bench.harness import Entrant, Race
 from ostinato.lab.bench.peers import torch_nn
-from ostinato.lab.bench.sides import ours
+from ostinato.lab.bench.sides import ours, ours_packed
 from ostinato.lab.bench.work import Gates, Maker, Sizes
+
+OURS_PACKED = "ours packed"
 
 
 def beside_packed(name: str, cell: Maker, gates: Gates, both_ways: bool = False) -> Race:
-    """Ours is given the padded batch and lengths; torch.nn a PackedSequence made beforehand."""
+    """Ours is given the padded batch and lengths; the others a PackedSequence made beforehand."""
     sizes = Sizes(256, inputs=32, time=200, batch=64, both_ways=both_ways, lengths=(50, 200))
     return Race(
         f"packed/{name}",
         "training step",
         sizes,
         cell,
-        {"ours": Entrant(ours), "torch.nn packed": Entrant(torch_nn.packed, "torch.nn")},
+        {
+            "ours": Entrant(ours),
+            OURS_PACKED: Entrant(ours_packed),
+            "torch.nn packed": Entrant(torch_nn.packed, "torch.nn"),
+        },
         gates,
     )
 

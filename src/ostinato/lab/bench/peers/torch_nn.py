@@ -1,7 +1,7 @@
 """torch.nn's own layers, with our weights.
 
 They get their data in the order they like best: time first, or packed beforehand, longest row first;
-a reader of data can see to that. Ours takes them batch first and padded.
+a reader of data can see to that. Ours takes them batch first and padded, and packed in cases of these.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,10 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ostinato.interchange import from_torch, layer_to_torch
 from ostinato.lab.bench.harness import Side
-from ostinato.lab.bench.sides import Weights, inferred, trained
+from ostinato.lab.bench.sides import Weights, inferred, trained, trained_packed
 from ostinato.lab.bench.work import Work
 
 
@@ -34,16 +33,8 @@ def inferring(work: Work) -> Side:
 
 def packed(work: Work) -> Side:
     """A training step on a PackedSequence; its outputs stay packed."""
-    assert work.lengths is not None
     module = _time_first(work.layer)
-    x = pack_padded_sequence(work.x, work.lengths, batch_first=True)
-    gradient = pack_padded_sequence(work.gradient, work.lengths, batch_first=True)
-    side = trained(lambda: module(x)[0].data, _weights(module), gradient.data)
-
-    def padded(data: Tensor) -> Tensor:
-        again = PackedSequence(data, x.batch_sizes)
-        return pad_packed_sequence(again, batch_first=True, total_length=work.sizes.time)[0]
-
+    side, padded = trained_packed(work, lambda x: module(x)[0], _weights(module))
     return _as_ours(side, work.layer, padded)
 
 

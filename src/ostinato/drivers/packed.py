@@ -1,0 +1,67 @@
+"""Sequences that come packed: what fits them, and the way there for those who walk padded ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from ostinato.cells import Cell
+from ostinato.cells.cell import CellState
+from ostinato.cells.checks import check_input, check_state, named
+from ostinato.drivers.sequence import check_marks
+from ostinato.errors import OptionError, ShapeError
+
+
+def check_packed(
+    cell: Cell,
+    packed: PackedSequence,
+    state: CellState | None = None,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+) -> None:
+    """Raises as `check_sequence` does; OptionError for lengths beside a PackedSequence."""
+    name = type(cell).__name__
+    if lengths is not None:
+        raise OptionError(
+            f"{name}: a PackedSequence knows its lengths; give it without lengths=, or the padded "
+            "tensor with them."
+        )
+    if tuple(packed.data.shape[1:]) != cell.input_shape:
+        raise ShapeError(
+            f"{name}: expected a PackedSequence of steps {named(cell)}, got data of shape "
+            f"{list(packed.data.shape)}."
+        )
+    check_input(cell, packed.data, "rows")
+    batch, time = int(packed.batch_sizes[0]), len(packed.batch_sizes)
+    if state is not None:
+        check_state(cell, state, batch)
+    check_marks(name, packed.data.new_empty(batch, time), None, resets)
+
+
+def padded(packed: PackedSequence) -> tuple[Tensor, Tensor]:
+    """`x [B, T, …]` and `lengths [B]`, in the order in which the rows were packed."""
+    return pad_packed_sequence(packed, batch_first=True)
+
+
+def packed_like(packed: PackedSequence, values: Tensor) -> PackedSequence:
+    """Of `[B, T, …]` the same steps, packed alike."""
+    batch, time = values.shape[:2]
+    order = packed.sorted_indices
+    rows = torch.arange(batch, device=values.device) if order is None else order
+    places = [rows[:count] * time + t for t, count in enumerate(packed.batch_sizes.tolist())]
+    return with_data(packed, values.flatten(0, 1).index_select(0, torch.cat(places)))
+
+
+def step_by_step(function: Callable[..., Tensor], *sequences: Any) -> Any:
+    """A function of `[B, T, …]`; of PackedSequences, all whose steps it is given as one row's."""
+    first = sequences[0]
+    if not isinstance(first, PackedSequence):
+        return function(*sequences)
+    return with_data(first, function(*(each.data.unsqueeze(0) for each in sequences)).squeeze(0))
+
+
+def with_data(packed: PackedSequence, data: Tensor) -> PackedSequence:
+    """Other values of the same steps."""
+    return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
