@@ -126,7 +126,7 @@ class Claimed:
     def shares(self, found: Measured, gflop: float) -> Results:
         """Of the machine's rate, that the products alone would need in the time taken."""
         assert isinstance(self.case, Race)
-        rate, what = machine_rate(torch.get_num_threads())
+        rate, what = machine_rate(found.threads or torch.get_num_threads())
         tasks = {name: each.task for name, each in self.case.sides.items()}
         return {
             "products_gflop": significant(gflop),

@@ -10,7 +10,7 @@ from ostinato.lab.bench.cases import CASES
 from ostinato.lab.bench.harness import Entrant, Measured, Race
 from ostinato.lab.bench.sides import ours
 from ostinato.lab.bench.turns import Ratio
-from ostinato.lab.bench.work import Gates, Sizes
+from ostinato.lab.bench.work import Sizes
 
 
 def claimed(*claims, **options):
@@ -59,7 +59,7 @@ def test_beside_nobody_nothing_is_met_or_missed():
 
 
 def test_a_record_says_how_it_was_found():
-    results = claimed(Claim("peer", "≥", 0.1, 0.2), gates=Gates(3, 3)).measure(seconds=0)
+    results = claimed(Claim("peer", "≥", 0.1, 0.2)).measure(seconds=0)
     assert results["case"] == "training step, 1×3, B=2, T=4, I=2"
     assert results["rows"]
     assert set(results["ms"]) == {"ours", "peer"}

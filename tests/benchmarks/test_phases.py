@@ -25,7 +25,7 @@ def test_it_counts_what_a_step_multiplies(name):
     found = phases.Phases()
     with found.watching():
         side.run()
-    assert sum(found.operations.values()) == work.products(race.gates, training=True)
+    assert sum(found.operations.values()) == work.products(training=True)
     assert {"walk", "walk backwards", "gradients of weights", "packing"} == {*found.seconds}
     assert all(each > 0 for each in found.seconds.values())
 

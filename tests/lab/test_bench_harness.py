@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ostinato.cells import GRU
+from ostinato.cells import GRU, HiddenState
 from ostinato.lab.bench import harness
 from ostinato.lab.bench.cases import (
     CASES,
@@ -21,7 +21,7 @@ from ostinato.lab.bench.cases import (
 from ostinato.lab.bench.harness import Disagreement, Entrant, NotThere, Race, Side, agree
 from ostinato.lab.bench.sides import ours
 from ostinato.lab.bench.turns import by_turns
-from ostinato.lab.bench.work import Gates, Sizes, Work
+from ostinato.lab.bench.work import Sizes, Work
 
 SIZES = Sizes(hidden=3, inputs=2, time=4, batch=2)
 
@@ -163,7 +163,7 @@ def test_ours_must_not_fail():
 
 
 def test_a_result_says_how_it_was_found():
-    found = race(gates=Gates(3, 3)).measure(seconds=0)
+    found = race().measure(seconds=0)
     assert found.rows
     assert set(found.values) == {"ours", "peer"}
     assert found.unit == "ms"
@@ -197,14 +197,28 @@ def test_products_are_counted():
     """By hand, for T·B = 8 steps: forwards 2·3·3·(2 + 3), backwards that again and one of the state."""
     work = Work.of(GRU, SIZES)
     forward = 8 * 2 * 3 * 3 * (2 + 3)
-    assert work.products(Gates(3, 3), training=False) == forward
-    assert work.products(Gates(3, 3), training=True) == 2 * forward + 8 * 2 * 3 * 3 * 3
+    assert work.products(training=False) == forward
+    assert work.products(training=True) == 2 * forward + 8 * 2 * 3 * 3 * 3
     stacked = Work.of(GRU, replace(SIZES, layers=2, both_ways=True))
     upper = 8 * 2 * 3 * 3 * (6 + 3)
-    assert stacked.products(Gates(3, 3), training=False) == 2 * (forward + upper)
-    assert stacked.products(Gates(3, 3), True) == 2 * (2 * forward + 8 * 2 * 3 * 3 * 3 + 3 * upper)
+    assert stacked.products(training=False) == 2 * (forward + upper)
+    assert stacked.products(True) == 2 * (2 * forward + 8 * 2 * 3 * 3 * 3 + 3 * upper)
     ragged = Work.of(GRU, replace(SIZES, lengths=(1, 4)))
-    assert ragged.products(Gates(3, 3), False) == forward * int(ragged.lengths.sum()) / 8
+    assert ragged.products(False) == forward * int(ragged.lengths.sum()) / 8
+
+
+class Detached(GRU):
+    """Its step is no program."""
+
+    def step(self, x, state):
+        return super().step(x, HiddenState(state.h.detach()))
+
+
+def test_of_one_step_they_are_those_of_a_step():
+    whole, one = (race(training=False, one_step=step).measure(seconds=0) for step in (False, True))
+    assert one.gflop == pytest.approx(whole.gflop / SIZES.time)
+    assert (whole.threads, one.threads) == (None, 1)
+    assert Work.of(Detached, SIZES).products(training=True) is None
 
 
 def heavy(work):

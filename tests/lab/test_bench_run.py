@@ -14,7 +14,7 @@ from ostinato.lab.bench.page import page_of
 from ostinato.lab.bench.peers.needed import needed
 from ostinato.lab.bench.sides import ours
 from ostinato.lab.bench.table import notes, table
-from ostinato.lab.bench.work import Gates, Sizes
+from ostinato.lab.bench.work import Sizes
 from ostinato.lab.report.kinds import write_report
 
 SIZES = Sizes(hidden=3, inputs=2, time=4, batch=2)
@@ -22,7 +22,7 @@ SIZES = Sizes(hidden=3, inputs=2, time=4, batch=2)
 
 def race(name="try/gru", **sides):
     sides = {"ours": Entrant(ours), "peer": Entrant(ours, "loop"), **sides}
-    return Race(name, "training step", SIZES, GRU, sides, Gates(3, 3))
+    return Race(name, "training step", SIZES, GRU, sides)
 
 
 def raising(error):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ostinato.lab.bench.turns import Crash, Ratio, by_turns, compared, in_short, milliseconds
-from ostinato.lab.bench.work import Gates, Maker, Sizes, Work
+from ostinato.lab.bench.work import Maker, Sizes, Work
 
 OURS = "ours"
 
@@ -64,6 +64,8 @@ class Measured:
     """sides that failed, and how"""
     gflop: float | None = None
     """of the matrix products that ours needs"""
+    threads: int | None = None
+    """that ours uses, where it does not use all"""
 
 
 class Case(Protocol):
@@ -111,10 +113,10 @@ class Agreed(NamedTuple):
 class Race:
     """Ours beside its peers, on the same work.
 
-    `tolerance`: how far a number may be from its like, by the largest of its tensor. `gates`: how wide
-    the products of a step are, where a share of the machine's rate is meant. `calls`: of each side in
-    one turn. `patience`: the share of the seconds given that it takes. `pause`: seconds before each
-    turn, in which the threads of other libraries go to sleep.
+    `tolerance`: how far a number may be from its like, by the largest of its tensor. `calls`: of
+    each side in one turn. `one_step`: each call takes one step of all rows, by one thread.
+    `patience`: the share of the seconds given that it takes. `pause`: seconds before each turn, in
+    which the threads of other libraries go to sleep.
     """
 
     name: str
@@ -122,12 +124,12 @@ class Race:
     sizes: Sizes
     cell: Maker
     sides: Mapping[str, Entrant]
-    gates: Gates | None = None
     training: bool = True
     tolerance: float = 1e-4
     calls: int = 1
     patience: float = 1.0
     pause: float = 0.0
+    one_step: bool = False
 
     @property
     def what(self) -> str:
@@ -200,8 +202,16 @@ class Race:
             turns=len(taken[OURS]),
             missing=missing,
             crashed=crashed,
-            gflop=None if self.gates is None else work.products(self.gates, self.training) / 1e9,
+            gflop=self.products(work),
+            threads=1 if self.one_step else None,
         )
+
+    def products(self, work: Work) -> float | None:
+        """Of one call, in 10⁹ multiplications and additions."""
+        products = work.products(self.training)
+        if products is None:
+            return None
+        return products / 1e9 / (self.sizes.time if self.one_step else 1)
 
 
 def agree(

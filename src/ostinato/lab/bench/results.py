@@ -93,7 +93,8 @@ class Benchmark(Description):
         """Of the machine's rate, that the matrix products alone would need in the time taken."""
         if measured.gflop is None or self.gflops is None or OURS not in measured.values:
             return None
-        return measured.gflop / (measured.values[OURS] / 1e3) / self.gflops
+        gflops = self.gflops * (measured.threads or self.threads) / self.threads
+        return measured.gflop / (measured.values[OURS] / 1e3) / gflops
 
     def absent(self) -> dict[str, list[str]]:
         """Why peers are not there, and which sides."""

@@ -1,8 +1,9 @@
 """What the sides of a case share: sizes, a layer of ours, and what it is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,17 +11,13 @@ from torch import Tensor, nn
 from ostinato.cells import Cell
 from ostinato.drivers import Recurrent
 from ostinato.kernels import choose_row
+from ostinato.programs.compiled import step_program
+from ostinato.programs.program import Op
+from ostinato.programs.trace import Untraceable
 from ostinato.wrappers import Bidirectional, Stack
 
 Maker = Callable[[int, int], Cell]
 """Of a cell: `(input_size, hidden_size) → cell`."""
-
-
-class Gates(NamedTuple):
-    """How many times H wide the products of one step are: of the input, and of the state."""
-
-    x: int
-    h: int
 
 
 @dataclass(frozen=True)
@@ -121,21 +118,32 @@ class Work:
         ran = (choose_row(each.cell, self.x, each.row)[0].name for each in parts)
         return sorted(set(ran))
 
-    def products(self, gates: Gates, training: bool) -> int:
-        """Multiplications and additions of the matrix products that the work needs.
+    def products(self, training: bool) -> int | None:
+        """Multiplications and additions of the matrix products that the work needs, as its steps'
+        programs have them; None for a step that is none.
 
-        Forwards one of the input and one of the state; backwards one for the gradient of each weight,
-        of the state, and of the input of every layer but the first, since data have no gradient.
+        Backwards one more for the gradient of each weight and of what it is multiplied with, but the
+        data, which have no gradient.
         """
-        H, ways = self.sizes.hidden, 1 + self.sizes.both_ways
         products = 0
-        for index in range(self.sizes.layers):
-            of_x = gates.x * H * (ways * H if index else self.sizes.inputs)
-            of_h = gates.h * H * H
-            products += of_x + of_h
-            if training:
-                products += of_x + 2 * of_h + (of_x if index else 0)
-        return 2 * products * ways * self.steps
+        layers = self.layer.layers if isinstance(self.layer, Stack) else [self.layer]
+        for index, layer in enumerate(layers):
+            for each in (part for part in layer.modules() if isinstance(part, Recurrent)):
+                try:
+                    parts = step_program(each.cell).parts
+                except Untraceable:
+                    return None
+                of_x, of_state = map(_products, (parts.before, (*parts.walk, *parts.after)))
+                products += of_x + of_state
+                if training:
+                    products += 2 * of_state + (2 if index else 1) * of_x
+        return 2 * products * self.steps
+
+
+def _products(ops: Iterable[Op]) -> int:
+    """Multiplications that a row takes."""
+    made = ((op.output, next(op.values)) for op in ops if op.kind == "product")
+    return sum(prod(output.shape) * read.shape[-1] for output, read in made)
 
 
 def on_row(network: nn.Module, row: Any) -> nn.Module:

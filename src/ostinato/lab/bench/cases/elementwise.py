@@ -6,10 +6,10 @@ from ostinato.cells import SRU
 from ostinato.lab.bench.harness import Entrant, Race
 from ostinato.lab.bench.peers import lax_scan, loops, torch_nn
 from ostinato.lab.bench.sides import ours
-from ostinato.lab.bench.work import Gates, Sizes
+from ostinato.lab.bench.work import Sizes
 
 _LSTM = {"nn.LSTM": Entrant(torch_nn.some_lstm, "torch.nn", task="LSTM")}
-_ROW = partial(Race, doing="training step", cell=SRU, gates=Gates(3, 0))
+_ROW = partial(Race, doing="training step", cell=SRU)
 
 CASES = [
     _ROW(

@@ -7,7 +7,7 @@ loop, half a second or more a step.
 from functools import partial
 
 from ostinato.cells import SRU2
-from ostinato.lab.bench.cases.training import OF_GRU, OF_LSTM, TORCHS_GRU, TORCHS_LSTM
+from ostinato.lab.bench.cases.training import TORCHS_GRU, TORCHS_LSTM
 from ostinato.lab.bench.harness import Entrant, Race
 from ostinato.lab.bench.peers import (
     compiled,
@@ -20,7 +20,7 @@ from ostinato.lab.bench.peers import (
     torch_nn,
 )
 from ostinato.lab.bench.sides import ours, ours_inferring
-from ostinato.lab.bench.work import Gates, Sizes
+from ostinato.lab.bench.work import Sizes
 
 TRAINING = {
     "ours": Entrant(ours),
@@ -77,8 +77,8 @@ _RESETS = Sizes(hidden=128, inputs=32, time=128, batch=16, resets=0.05)
 _beside = partial(Race, pause=0.005)
 _train = partial(_beside, doing="training step")
 _infer = partial(_beside, doing="forwards without gradients", training=False)
-_LSTM = partial(_train, cell=TORCHS_LSTM, gates=OF_LSTM)
-_GRU = partial(_train, cell=TORCHS_GRU, gates=OF_GRU)
+_LSTM = partial(_train, cell=TORCHS_LSTM)
+_GRU = partial(_train, cell=TORCHS_GRU)
 
 
 def _without(sides: dict[str, Entrant], *names: str) -> dict[str, Entrant]:
@@ -89,19 +89,18 @@ CASES = [
     _LSTM("everyone/train-lstm", sizes=_28, sides=TRAINING),
     # TensorFlow 1's GRU resets its state before the product, torch's after it.
     _GRU("everyone/train-gru", sizes=_28, sides=_without(TRAINING, "TensorFlow")),
-    _infer("everyone/infer-lstm", sizes=_28, cell=TORCHS_LSTM, sides=INFERENCE, gates=OF_LSTM),
+    _infer("everyone/infer-lstm", sizes=_28, cell=TORCHS_LSTM, sides=INFERENCE),
     _infer(
         "everyone/infer-gru",
         sizes=_28,
         cell=TORCHS_GRU,
         sides=_without(INFERENCE, "TensorFlow"),
-        gates=OF_GRU,
     ),
     _LSTM("pixels/train-lstm", sizes=_784, sides=_without(TRAINING, "torch.compile")),
     _GRU("pixels/train-gru", sizes=_784, sides=_without(TRAINING, "torch.compile", "TensorFlow")),
     _LSTM("ragged/train-lstm", sizes=_RAGGED, sides=RAGGED),
     _GRU("ragged/train-gru", sizes=_RAGGED, sides=RAGGED),
     _LSTM("resets/train-lstm", sizes=_RESETS, sides=RESETS),
-    _train("everyone/train-sru2", sizes=_28, cell=SRU2, sides=OF_SRU2, gates=Gates(4, 0)),
-    _infer("everyone/infer-sru2", sizes=_28, cell=SRU2, sides=OF_SRU2_INFERRING, gates=Gates(4, 0)),
+    _train("everyone/train-sru2", sizes=_28, cell=SRU2, sides=OF_SRU2),
+    _infer("everyone/infer-sru2", sizes=_28, cell=SRU2, sides=OF_SRU2_INFERRING),
 ]

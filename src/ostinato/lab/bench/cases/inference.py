@@ -2,14 +2,14 @@
 
 from functools import partial
 
-from ostinato.lab.bench.cases.training import OF_GRU, OF_LSTM, TORCHS_GRU, TORCHS_LSTM
+from ostinato.lab.bench.cases.training import TORCHS_GRU, TORCHS_LSTM
 from ostinato.lab.bench.harness import Entrant, Race
 from ostinato.lab.bench.peers import onnx_runtime, torch_nn
 from ostinato.lab.bench.sides import ours_inferring
-from ostinato.lab.bench.work import Gates, Maker, Sizes
+from ostinato.lab.bench.work import Maker, Sizes
 
 
-def beside_both(name: str, cell: Maker, gates: Gates, sizes: Sizes) -> Race:
+def beside_both(name: str, cell: Maker, sizes: Sizes) -> Race:
     sides = {
         "ours": Entrant(ours_inferring),
         "torch.nn": Entrant(torch_nn.inferring, "torch.nn"),
@@ -21,7 +21,6 @@ def beside_both(name: str, cell: Maker, gates: Gates, sizes: Sizes) -> Race:
         sizes,
         cell,
         sides,
-        gates,
         training=False,
         pause=0.05,
     )
@@ -30,6 +29,6 @@ def beside_both(name: str, cell: Maker, gates: Gates, sizes: Sizes) -> Race:
 _28 = partial(Sizes, inputs=28, time=28)
 
 CASES = [
-    beside_both("gru-256", TORCHS_GRU, OF_GRU, _28(hidden=256, batch=100)),
-    beside_both("lstm-2x128", TORCHS_LSTM, OF_LSTM, _28(hidden=128, batch=128, layers=2)),
+    beside_both("gru-256", TORCHS_GRU, _28(hidden=256, batch=100)),
+    beside_both("lstm-2x128", TORCHS_LSTM, _28(hidden=128, batch=128, layers=2)),
 ]

@@ -7,11 +7,11 @@ from torch import Tensor, nn, sigmoid, tanh
 
 from ostinato.cells import Cell, LayerNormLSTM
 from ostinato.drivers import Recurrent
-from ostinato.lab.bench.cases.training import OF_LSTM, TORCHS_LSTM
+from ostinato.lab.bench.cases.training import TORCHS_LSTM
 from ostinato.lab.bench.harness import Entrant, Race, Side
 from ostinato.lab.bench.peers import loops
 from ostinato.lab.bench.sides import ours, trained, with_other
-from ostinato.lab.bench.work import Gates, Sizes, Work
+from ostinato.lab.bench.work import Sizes, Work
 from ostinato.wrappers import Stack
 
 
@@ -95,7 +95,6 @@ UNKNOWN = Race(
         "our LSTM": Entrant(with_other(lstm, ours), task="LSTM"),
         "LSTM by hand": Entrant(with_other(lstm, loops.by_hand), "loop", task="LSTM", timed=False),
     },
-    Gates(3, 3),
 )
 
 
@@ -113,7 +112,6 @@ def beside_a_loop(name: str, sizes: Sizes) -> Race:
         sizes,
         small_gains,
         {"ours": Entrant(ours), "loop": Entrant(loops.by_hand, "loop")},
-        OF_LSTM,
     )
 
 

@@ -2,16 +2,16 @@
 
 from functools import partial
 
-from ostinato.lab.bench.cases.training import OF_GRU, OF_LSTM, TORCHS_GRU, TORCHS_LSTM
+from ostinato.lab.bench.cases.training import TORCHS_GRU, TORCHS_LSTM
 from ostinato.lab.bench.harness import Entrant, Race
 from ostinato.lab.bench.peers import torch_nn
 from ostinato.lab.bench.sides import ours, ours_packed
-from ostinato.lab.bench.work import Gates, Maker, Sizes
+from ostinato.lab.bench.work import Maker, Sizes
 
 OURS_PACKED = "ours packed"
 
 
-def beside_packed(name: str, cell: Maker, gates: Gates, both_ways: bool = False) -> Race:
+def beside_packed(name: str, cell: Maker, both_ways: bool = False) -> Race:
     """Ours is given the padded batch and lengths; the others a PackedSequence made beforehand."""
     sizes = Sizes(256, inputs=32, time=200, batch=64, both_ways=both_ways, lengths=(50, 200))
     return Race(
@@ -24,12 +24,11 @@ def beside_packed(name: str, cell: Maker, gates: Gates, both_ways: bool = False)
             OURS_PACKED: Entrant(ours_packed),
             "torch.nn packed": Entrant(torch_nn.packed, "torch.nn"),
         },
-        gates,
     )
 
 
-_LSTM = partial(beside_packed, cell=TORCHS_LSTM, gates=OF_LSTM)
-_GRU = partial(beside_packed, cell=TORCHS_GRU, gates=OF_GRU)
+_LSTM = partial(beside_packed, cell=TORCHS_LSTM)
+_GRU = partial(beside_packed, cell=TORCHS_GRU)
 
 RESETS = Race(
     "resets/lstm-256",
@@ -41,7 +40,6 @@ RESETS = Race(
         "steps of nn.LSTM": Entrant(torch_nn.by_steps, "torch.nn"),
         "segments of nn.LSTM": Entrant(torch_nn.by_segments, "torch.nn"),
     },
-    OF_LSTM,
 )
 
 PACKED = [

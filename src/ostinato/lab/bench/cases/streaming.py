@@ -80,7 +80,9 @@ def one_step(hidden: int) -> Race:
             "ONNX Runtime": Entrant(partial(onnx_runtime.streaming, 1), "onnx"),
             "ONNX Runtime, 2 threads": Entrant(partial(onnx_runtime.streaming, 2), "onnx"),
         },
+        training=False,
         calls=200,
+        one_step=True,
         pause=0.005,
     )
 
@@ -98,7 +100,9 @@ def narrower(hidden: int) -> Race:
             "float32": Entrant(session),
         },
         tolerance=0.02,
+        training=False,
         calls=200,
+        one_step=True,
     )
 
 

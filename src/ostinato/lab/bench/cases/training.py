@@ -12,21 +12,19 @@ from ostinato.cells import GRU, LSTM, Elman
 from ostinato.lab.bench.harness import Entrant, Race
 from ostinato.lab.bench.peers import torch_nn
 from ostinato.lab.bench.sides import ours, with_other
-from ostinato.lab.bench.work import Gates, Maker, Sizes, Work
+from ostinato.lab.bench.work import Maker, Sizes, Work
 
 TORCHS_LSTM: Maker = partial(LSTM, forget_bias=0.0)
 TORCHS_GRU: Maker = partial(GRU, reset_after=True)
-OF_LSTM, OF_GRU, OF_ELMAN = Gates(4, 4), Gates(3, 3), Gates(1, 1)
 
 
-def beside_torch(name: str, cell: Maker, gates: Gates, sizes: Sizes) -> Race:
+def beside_torch(name: str, cell: Maker, sizes: Sizes) -> Race:
     return Race(
         f"train/{name}",
         "training step",
         sizes,
         cell,
         {"ours": Entrant(ours), "torch.nn": Entrant(torch_nn.layer, "torch.nn")},
-        gates,
     )
 
 
@@ -49,12 +47,11 @@ BOTH_OVER_ONE = Race(
             with_other(both_ways, torch_nn.layer), "torch.nn", task="both ways", timed=False
         ),
     },
-    OF_GRU,
 )
 
-_LSTM = partial(beside_torch, cell=TORCHS_LSTM, gates=OF_LSTM)
-_GRU = partial(beside_torch, cell=TORCHS_GRU, gates=OF_GRU)
-_ELMAN = partial(beside_torch, cell=Elman, gates=OF_ELMAN)
+_LSTM = partial(beside_torch, cell=TORCHS_LSTM)
+_GRU = partial(beside_torch, cell=TORCHS_GRU)
+_ELMAN = partial(beside_torch, cell=Elman)
 _28 = partial(Sizes, inputs=28, time=28)
 
 CASES = [
