@@ -12,7 +12,8 @@ from ostinato.kernels.lowered import Lowered, lower
 from ostinato.kernels.slices import by_slices
 from ostinato.kernels.walker import Walker, part
 from ostinato.programs.compiled import StepProgram
-from ostinato.programs.program import Carried, Op, Program, Value, producers
+from ostinato.programs.program import Program, Value
+from ostinato.programs.source import with_own_results
 from ostinato.programs.split import live
 from ostinato.programs.trace import Unknown
 
@@ -129,13 +130,5 @@ def whole(program: Program, operations: Iterable[str]) -> Program:
     for op in ops:
         if not known(op, operations):
             raise Unknown(f"{op.kind} at {op.line} is not an operation of the core")
-    made_by, taken, own = producers(ops), set(), []
-    for each in carried:
-        value = each.handed_on
-        if value in taken or value not in made_by:
-            copy = Value(f"{each.given.name}_on", value.shape)
-            ops.append(Op("copy", (value,), (copy,)))
-            each = Carried(each.given, copy)
-        taken.add(each.handed_on)
-        own.append(each)
-    return replace(program, ops=tuple(ops), carried=tuple(own))
+    program = replace(program, ops=tuple(ops), carried=tuple(carried))
+    return with_own_results(program, walked=carried)

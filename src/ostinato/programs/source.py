@@ -1,6 +1,6 @@
 """A program as Python that runs it in plain torch, a block of time steps at a time."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -102,11 +102,16 @@ def called(op: Op) -> list[str]:
     return [each.name if isinstance(each, Value) else repr(each) for each in op.inputs]
 
 
-def with_own_results(program: Program, backwards: bool) -> Program:
-    """What a walked value hands on is written into its history, so it has to be a value of its own."""
+def with_own_results(
+    program: Program, backwards: bool = False, walked: Collection[Carried] | None = None
+) -> Program:
+    """What a walked value hands on is written into its history, so it has to be a value of its own.
+
+    Those are walked that `split` says, unless others are named.
+    """
     ops, carried, taken = list(program.ops), [], set()
     made_by, count = producers(ops), uses(program)
-    walked = split(program).walked
+    walked = split(program).walked if walked is None else walked
     for each in program.carried:
         value = each.handed_on
         shared = value in taken or value not in made_by or (backwards and count[value] > 1)
