@@ -17,6 +17,10 @@ from ostinato.lab.bench.work import Maker, Sizes, Work
 
 OURS = "ours"
 
+ASLEEP = 0.06
+"""Seconds after which no thread of a library still spins, in the hope of more work, on a core that the
+next side would need: ONNX Runtime's do for 40 ms, OpenMP's for 10 (seen here, 2026-11-23)."""
+
 
 class NotThere(Exception):
     """What a side needs and does not find: a package, or a part of the library."""

@@ -3,7 +3,7 @@
 from functools import partial
 
 from ostinato.cells import SRU
-from ostinato.lab.bench.harness import Entrant, Race
+from ostinato.lab.bench.harness import ASLEEP, Entrant, Race
 from ostinato.lab.bench.peers import lax_scan, loops, torch_nn
 from ostinato.lab.bench.sides import ours
 from ostinato.lab.bench.work import Sizes
@@ -26,6 +26,6 @@ CASES = [
             "lax.scan": Entrant(lax_scan.training, "jax"),
             **_LSTM,
         },
-        pause=0.005,
+        pause=ASLEEP,
     ),
 ]

@@ -8,7 +8,7 @@ from functools import partial
 
 from ostinato.cells import SRU2
 from ostinato.lab.bench.cases.training import TORCHS_GRU, TORCHS_LSTM
-from ostinato.lab.bench.harness import Entrant, Race
+from ostinato.lab.bench.harness import ASLEEP, Entrant, Race
 from ostinato.lab.bench.peers import (
     compiled,
     keras_layers,
@@ -73,8 +73,7 @@ _784 = Sizes(hidden=128, inputs=1, time=784, batch=64)
 _RAGGED = Sizes(hidden=128, inputs=32, time=200, batch=64, lengths=(50, 200))
 _RESETS = Sizes(hidden=128, inputs=32, time=128, batch=16, resets=0.05)
 
-# Other libraries' threads spin on after a call.
-_beside = partial(Race, pause=0.005)
+_beside = partial(Race, pause=ASLEEP)
 _train = partial(_beside, doing="training step")
 _infer = partial(_beside, doing="forwards without gradients", training=False)
 _LSTM = partial(_train, cell=TORCHS_LSTM)

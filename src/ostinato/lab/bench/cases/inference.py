@@ -3,7 +3,7 @@
 from functools import partial
 
 from ostinato.lab.bench.cases.training import TORCHS_GRU, TORCHS_LSTM
-from ostinato.lab.bench.harness import Entrant, Race
+from ostinato.lab.bench.harness import ASLEEP, Entrant, Race
 from ostinato.lab.bench.peers import onnx_runtime, torch_nn
 from ostinato.lab.bench.sides import ours_inferring
 from ostinato.lab.bench.work import Maker, Sizes
@@ -22,7 +22,7 @@ def beside_both(name: str, cell: Maker, sizes: Sizes) -> Race:
         cell,
         sides,
         training=False,
-        pause=0.05,
+        pause=ASLEEP,
     )
 
 

@@ -11,7 +11,7 @@ import ostinato
 from ostinato.errors import RowError
 from ostinato.interchange import layer_to_torch
 from ostinato.lab.bench.cases.training import TORCHS_LSTM
-from ostinato.lab.bench.harness import Entrant, NotThere, Race, Side
+from ostinato.lab.bench.harness import ASLEEP, Entrant, NotThere, Race, Side
 from ostinato.lab.bench.peers import onnx_runtime
 from ostinato.lab.bench.sides import inferred
 from ostinato.lab.bench.work import Sizes, Work
@@ -83,7 +83,7 @@ def one_step(hidden: int) -> Race:
         training=False,
         calls=200,
         one_step=True,
-        pause=0.005,
+        pause=ASLEEP,
     )
 
 
