@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from ostinato.errors import KindError, LengthsError, OptionError, ShapeError
+from ostinato.errors import KindError, LengthsError, ShapeError
 
 Lengths = Tensor | Sequence[int]
 
@@ -40,10 +40,12 @@ def sequences(
     `lengths [B]`, or one number beside one sequence; `resets` has the axes of x but for the last, or of
     the padded tensor that was packed.
 
-    Raises ShapeError, LengthsError, KindError, and OptionError for lengths beside a PackedSequence.
+    Raises ShapeError, LengthsError, KindError; what fits a PackedSequence, a driver says.
     """
+    if lengths is not None and not isinstance(lengths, Tensor):
+        lengths = torch.as_tensor(lengths)
     if isinstance(x, PackedSequence):
-        return _packed(name, x, width, batch_first, lengths, resets)
+        return _packed(name, x, batch_first, lengths, resets)
     if not isinstance(x, Tensor):
         raise KindError(f"{name}: expected a tensor or a PackedSequence, got {type(x).__name__}.")
     axes = "B, T" if batch_first else "T, B"
@@ -53,8 +55,6 @@ def sequences(
             f"alone, got {list(x.shape)}."
         )
     _check_resets(name, resets, x.shape[:-1], "T" if x.dim() == 2 else axes)
-    if lengths is not None and not isinstance(lengths, Tensor):
-        lengths = torch.as_tensor(lengths)
     if x.dim() == 2:
         if lengths is not None and lengths.dim() != 0:
             raise LengthsError(
@@ -80,27 +80,16 @@ def sequences(
 def _packed(
     name: str,
     packed: PackedSequence,
-    width: int,
     batch_first: bool,
-    lengths: Lengths | None,
+    lengths: Tensor | None,
     resets: Tensor | None,
 ) -> Sequences:
-    if lengths is not None:
-        raise OptionError(
-            f"{name}: a PackedSequence knows its lengths; give it without lengths=, or the padded "
-            "tensor with them."
-        )
-    if packed.data.dim() != 2 or packed.data.shape[1] != width:
-        raise ShapeError(
-            f"{name}: expected a PackedSequence of steps [I={width}], got data of shape "
-            f"{list(packed.data.shape)}."
-        )
     batch, time = int(packed.batch_sizes[0]), len(packed.batch_sizes)
     if resets is not None:
         axes = "B, T" if batch_first else "T, B"
         _check_resets(name, resets, (batch, time) if batch_first else (time, batch), axes)
         resets = resets if batch_first else resets.transpose(0, 1)
-    return Sequences(packed, batch, None, resets, False, lambda outputs: outputs)
+    return Sequences(packed, batch, lengths, resets, False, lambda outputs: outputs)
 
 
 def _check_resets(name: str, resets: Tensor | None, shape: Sequence[int], axes: str) -> None:
