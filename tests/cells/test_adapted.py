@@ -12,7 +12,7 @@ from torch import nn
 
 from ostinato.cells import LSTM, Adapted, HiddenState, LSTMState
 from ostinato.drivers import Recurrent
-from ostinato.errors import OptionError, RowError, ShapeError, StateError, StepError
+from ostinato.errors import OptionError, ShapeError, StateError, StepError
 
 B, T, I, H = 3, 6, 5, 4  # noqa: E741
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
@@ -108,24 +108,13 @@ def test_torchrecurrents_cells_equal_its_layers(name):
     compare(gradients([x, *weights], outputs, state), gradients([x, *weights], expected, final))
 
 
-NO_PROGRAMS = {"tauGRUCell": "aten.detach"}
-"""Those whose step no program can hold, and the operation that is why."""
-
-
 def adapted_of(name):
     inputs = H if name == "IntersectionRNNCell" else I
     return Adapted(randomised(getattr(torchrecurrent, name)(inputs, H)))
 
 
-@pytest.mark.parametrize("name", NO_PROGRAMS)
-def test_those_that_are_no_programs_say_why(name):
-    cell = adapted_of(name)
-    with pytest.raises(RowError, match=f"the step cannot become a program: {NO_PROGRAMS[name]}"):
-        Recurrent(cell, row="program")(torch.randn(B, T, cell.input_size))
-
-
-@pytest.mark.parametrize("name", [each for each in CELLS if each not in NO_PROGRAMS])
-def test_all_others_are_programs_equal_to_the_loop(name):
+@pytest.mark.parametrize("name", CELLS)
+def test_all_of_them_are_programs_equal_to_the_loop(name):
     cell = adapted_of(name)
     lengths = torch.tensor([6, 3, 0])
     resets = torch.rand(B, T) > 0.6

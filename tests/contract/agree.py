@@ -14,7 +14,8 @@ from tests.contract.tolerances import TOLERANCES
 
 def small_blocks(numbers=1):
     """Blocks of so many numbers, which are a single step of a single row at 1."""
-    few = dict.fromkeys(("WALKED", "SCANNED", "TILED", "FEW_GRADIENTS", "GRADIENTS"), numbers)
+    names = "WALKED", "SCANNED", "TILED", "FEW_GRADIENTS", "GRADIENTS", "GRADIENT_ROWS"
+    few = dict.fromkeys(names, numbers)
     return mock.patch.multiple(programs, **few)
 
 

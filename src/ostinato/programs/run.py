@@ -20,9 +20,10 @@ WALKED, SCANNED, TILED = 1 << 19, 1 << 18, 1 << 26
 where they stay in the second cache; a walk works on one at a time, and gains by fewer blocks; one that
 works tile by tile has nothing beside what it keeps or puts out."""
 
-FEW_GRADIENTS, GRADIENTS = 3 << 19, 1 << 21
+FEW_GRADIENTS, GRADIENTS, GRADIENT_ROWS = 3 << 19, 1 << 21, 1 << 11
 """The same backwards, tile by tile, where the gradients that weights are to meet are kept for a block.
-More than the first are cut in two, to save memory; more than the second leave the cache."""
+More than the first are cut in parts, to save memory, of about as many as the second, but not of fewer
+rows than the third, over which a wide weight's gradient would be summed for too little."""
 
 
 @dataclass(eq=False)
@@ -64,7 +65,8 @@ class _Call:
         numbers = block.rows * self.steps.width
         if not self.steps.tiled or numbers <= FEW_GRADIENTS:
             return 1
-        return max(2, -(-numbers // GRADIENTS))
+        most = max(GRADIENTS // self.steps.width, GRADIENT_ROWS)
+        return max(2, -(-block.rows // most))
 
     def gradient_blocks(
         self, rows: slice, block: Block, values: Sequence[Tensor]

@@ -260,7 +260,9 @@ def _convolution(
 
 @_rule(aten.detach, aten.clone, aten.alias, aten.contiguous, aten._to_copy, aten.lift_fresh)
 def _same(build: Builder, call: Call, a: Value, **_: Any) -> Value:
-    if call.function.overloadpacket is aten.detach:
+    # Torch detaches what it has just filled with a number.
+    filled = a in build.made_by and build.made_by[a].kind == "full"
+    if call.function.overloadpacket is aten.detach and not filled:
         raise Untraceable("a detached value has no gradient; leave detach() to the driver")
     if call.function.overloadpacket is aten._to_copy:
         raise Untraceable("numbers of another kind than the weights'")
