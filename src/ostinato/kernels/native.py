@@ -236,8 +236,8 @@ class _NativeSource(Source):
 
     # What a step was given lies late in the history of what each handed on: who can reads it there.
 
-    def _counted(self) -> None:
-        super()._counted()
+    def _begin(self) -> None:
+        super()._begin()
         if self.backwards:
             ops = [*self.parts.before, *(op for op in self.parts.after if op.kind != "outers")]
             read = {v for op in ops for v in op.values}

@@ -166,7 +166,7 @@ class Source:
         self._line(0, f"def run({', '.join(['block', *names])}):")
         self._line(1, f"like, rows = {like(program)}_start, block.rows")
         self._line(1, "# before")
-        self._counted()
+        self._begin()
         read_by_walk = {v for op in walk for v in op.values}
         taken = outside | read_by_walk | self._coefficients() | {c.handed_on for c in parts.walked}
         before, after = fused(before, taken), fused(after, wanted)
@@ -286,7 +286,8 @@ class Source:
                     over[op] = last
         return over
 
-    def _counted(self) -> None:
+    def _begin(self) -> None:
+        """What has to be there before the first operation: what each step is given of the counters."""
         for each in self.parts.counted:
             name, by = each.given.name, counts_by(each, self.made_by)
             self._line(1, f"{name} = block.counted({name}_start, {name}_fresh, {by})")
