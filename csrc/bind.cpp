@@ -155,11 +155,13 @@ class Walker {
   int64_t packed_size() const { return size_; }
 
   // Element (k, n) of the weight of each pack lies at base + (k·sk + n·sn).
-  void pack(Address arena, const std::vector<std::tuple<Address, int64_t, int64_t>>& weights) const {
+  void pack(Address arena, const std::vector<std::tuple<Address, int64_t, int64_t>>& weights,
+            int wish) const {
+    const int threads = threads_of(wish);
     nb::gil_scoped_release free;
     for (size_t i = 0; i < packs_.size(); ++i) {
       const auto& [base, sk, sn] = weights[i];
-      core_.pack(packs_[i], floats(base), sk, sn, floats(arena));
+      core_.pack(packs_[i], floats(base), sk, sn, floats(arena), threads);
     }
   }
 

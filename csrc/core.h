@@ -122,7 +122,7 @@ struct Core {
   const char* name;
   int lanes;
   Tiles (*tiles)(int64_t width);
-  void (*pack)(const Pack&, const float* base, int64_t sk, int64_t sn, float* arena);
+  void (*pack)(const Pack&, const float* base, int64_t sk, int64_t sn, float* arena, int threads);
   void (*run)(const Plan&, const Walk&, float* scratch, int64_t scratch_each,
               int64_t block_rows);
   void (*outer)(const Outer* outers, int count, int64_t n, int64_t k, const float* b, int64_t rb,

@@ -95,7 +95,7 @@ inline void panels_of_outers(const Outer* outers, int count, int64_t n, int64_t 
     }
     for (int64_t j = from * size.panel; j < least(n, to * size.panel); j += size.panel) {
       const int64_t width = least(size.panel, n - j);
-      pack({slice, width, 0, size.panel}, b + k0 * rb + j, rb, 1, packed_b);
+      pack_panel(slice, size.panel, width, b + k0 * rb + j, rb, 1, packed_b);
       if (sums)
         for (int64_t v = 0; v * LANES < width; ++v) {
           Vec all{};

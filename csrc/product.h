@@ -26,26 +26,43 @@ inline Tiles tiles(int64_t width) {
   return {panel, panel * least(most, panels < 1 ? 1 : panels), rows_of((int)v)};
 }
 
-// B [K, N], element (k, n) at base[k·sk + n·sn]  →  panels [N / panel][K][panel], zeros beyond N.
-inline void pack(const Pack& b, const float* base, int64_t sk, int64_t sn, float* arena) {
-  float* out = arena + b.to;
-  for (int64_t n = 0; n < b.n; n += b.width) {
-    int64_t w = least(b.width, b.n - n);
-    if (sn == 1) {
-      for (int64_t k = 0; k < b.k; ++k, out += b.width) {
-        std::memcpy(out, base + k * sk + n, w * 4);
-        for (int64_t j = w; j < b.width; ++j) out[j] = 0;
-      }
-    } else {  // the columns lie together: a few of them at a time, so that lines are read once
-      for (int64_t j = w; j < b.width; ++j)
-        for (int64_t k = 0; k < b.k; ++k) out[k * b.width + j] = 0;
-      for (int64_t k0 = 0; k0 < b.k; k0 += 16)
-        for (int64_t j = 0; j < w; ++j)
-          for (int64_t k = k0; k < least(b.k, k0 + 16); ++k)
-            out[k * b.width + j] = base[k * sk + (n + j) * sn];
-      out += b.k * b.width;
+// A panel of at most `width` columns of B [K, N], element (k, n) at base[k·sk + n·sn]: [K][width], zeros
+// beyond its `w` columns.
+inline void pack_panel(int64_t k, int64_t width, int64_t w, const float* base, int64_t sk, int64_t sn,
+                       float* out) {
+  if (sn == 1) {
+    for (int64_t i = 0; i < k; ++i, out += width) {
+      std::memcpy(out, base + i * sk, w * 4);
+      for (int64_t j = w; j < width; ++j) out[j] = 0;
     }
+    return;
   }
+  for (int64_t j = w; j < width; ++j)
+    for (int64_t i = 0; i < k; ++i) out[i * width + j] = 0;
+  // The columns lie together: square by square, and what is left a few at a time: lines are read once.
+  const int64_t squares = sk == 1 && TURNS ? k / LANES * LANES : 0, across = w / LANES * LANES;
+  for (int64_t i = 0; i < squares; i += LANES)
+    for (int64_t j = 0; j < across; j += LANES) {
+      Vec square[LANES];
+      for (int l = 0; l < LANES; ++l) square[l] = load(base + i + (j + l) * sn);
+      turn(square);
+      for (int l = 0; l < LANES; ++l) store(out + (i + l) * width + j, square[l]);
+    }
+  for (int64_t i0 = 0; i0 < k; i0 += 16)
+    for (int64_t j = i0 + 16 <= squares ? across : 0; j < w; ++j)
+      for (int64_t i = j < across && i0 < squares ? squares : i0; i < least(k, i0 + 16); ++i)
+        out[i * width + j] = base[i * sk + j * sn];
+}
+
+// B [K, N]  →  panels [N / panel][K][panel].
+inline void pack(const Pack& b, const float* base, int64_t sk, int64_t sn, float* arena, int threads) {
+  float* out = arena + b.to;
+  (void)threads;
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(threads) if (threads > 1 && b.k * b.n > 1 << 14)
+#endif
+  for (int64_t n = 0; n < b.n; n += b.width)
+    pack_panel(b.k, b.width, least(b.width, b.n - n), base + n * sn, sk, sn, out + n * b.k);
 }
 
 struct Terms {  // of one sum: rows of A, a panel of B

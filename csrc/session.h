@@ -63,7 +63,7 @@ class Session {
     Room packed = arena_ ? std::move(arena_) : Room(walker_.size_);
     for (size_t i = 0; i < walker_.packs_.size(); ++i) {
       const auto& [base, sk, sn] = weights.at(i);
-      walker_.core_.pack(walker_.packs_[i], floats(base), sk, sn, packed.get());
+      walker_.core_.pack(walker_.packs_[i], floats(base), sk, sn, packed.get(), 1);
     }
     stepper_->weights(packed.get());
     if (!halved_) arena_ = std::move(packed);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #ifdef __AVX512F__
 #include <immintrin.h>
@@ -52,6 +53,36 @@ inline void store_part(float* p, Vec a, int n) {
   for (int l = 0; l < n; ++l) p[l] = a[l];
 #endif
 }
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define OSTINATO_SHUFFLES
+#endif
+#endif
+
+// LANES vectors turned: number l of vector i becomes number i of vector l.
+#ifdef OSTINATO_SHUFFLES
+constexpr bool TURNS = true;
+
+template <int S, int... L>
+inline void turn_by(Vec* a, std::integer_sequence<int, L...>) {
+  for (int i = 0; i < LANES; ++i)
+    if (!(i & S)) {
+      const Vec low = a[i], high = a[i + S];
+      a[i] = __builtin_shufflevector(low, high, (L & S ? LANES + L - S : L)...);
+      a[i + S] = __builtin_shufflevector(low, high, (L & S ? LANES + L : L + S)...);
+    }
+}
+
+template <int S = 1>
+inline void turn(Vec* a) {
+  turn_by<S>(a, std::make_integer_sequence<int, LANES>{});
+  if constexpr (2 * S < LANES) turn<2 * S>(a);
+}
+#else
+constexpr bool TURNS = false;
+inline void turn(Vec*) {}
+#endif
 
 inline float total(Vec a) {
   float sum = 0;

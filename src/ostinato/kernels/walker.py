@@ -122,7 +122,8 @@ class Walker:
     def _pack(self, matrices: Sequence[Tensor]) -> Tensor:
         packed = torch.empty(max(1, self.machine.packed_size), **NUMBERS)
         tensors = dict(zip(self.lowered.matrices, map(plain, matrices), strict=True))
-        self.machine.pack(packed.data_ptr(), [part(tensors, pack) for pack in self.lowered.packs])
+        parts = [part(tensors, pack) for pack in self.lowered.packs]
+        self.machine.pack(packed.data_ptr(), parts, torch.get_num_threads())
         return packed
 
 
