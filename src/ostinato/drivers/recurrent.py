@@ -11,10 +11,10 @@ from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
 from ostinato.drivers import program, reference
 from ostinato.drivers.hooks import before_a_walk
-from ostinato.drivers.packed import check_packed, packed_like, padded, with_data
-from ostinato.drivers.sequence import check_sequence
+from ostinato.drivers.sequence import check_packed, check_sequence
 from ostinato.errors import OptionError
 from ostinato.kernels.dispatch import RowName, check_row, choose_row, exporting
+from ostinato.packed import packed_like, padded, with_data
 from ostinato.programs.compiled import Call
 
 Recompute = int | Literal["sqrt"] | None

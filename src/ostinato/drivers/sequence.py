@@ -2,11 +2,12 @@
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
-from ostinato.cells.checks import check_input, check_state
-from ostinato.errors import LengthsError
+from ostinato.cells.checks import check_input, check_state, named
+from ostinato.errors import LengthsError, OptionError, ShapeError
 
 
 def check_sequence(
@@ -25,6 +26,32 @@ def check_sequence(
     if state is not None:
         check_state(cell, state, x.shape[0])
     check_marks(type(cell).__name__, x, lengths, resets)
+
+
+def check_packed(
+    cell: Cell,
+    packed: PackedSequence,
+    state: CellState | None = None,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+) -> None:
+    """Raises as `check_sequence` does; OptionError for lengths beside a PackedSequence."""
+    name = type(cell).__name__
+    if lengths is not None:
+        raise OptionError(
+            f"{name}: a PackedSequence knows its lengths; give it without lengths=, or the padded "
+            "tensor with them."
+        )
+    if tuple(packed.data.shape[1:]) != cell.input_shape:
+        raise ShapeError(
+            f"{name}: expected a PackedSequence of steps {named(cell)}, got data of shape "
+            f"{list(packed.data.shape)}."
+        )
+    check_input(cell, packed.data, "rows")
+    batch, time = int(packed.batch_sizes[0]), len(packed.batch_sizes)
+    if state is not None:
+        check_state(cell, state, batch)
+    check_marks(name, packed.data.new_empty(batch, time), None, resets)
 
 
 def check_marks(name: str, x: Tensor, lengths: Tensor | None, resets: Tensor | None) -> None:

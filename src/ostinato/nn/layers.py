@@ -12,7 +12,6 @@ from torch.nn.utils.rnn import PackedSequence
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState
 from ostinato.drivers import Recurrent
-from ostinato.drivers.packed import with_data
 from ostinato.drivers.recurrent import Recompute
 from ostinato.errors import OptionError, ShapeError
 from ostinato.kernels import RowName
@@ -20,6 +19,7 @@ from ostinato.nn.checks import check_arguments, check_cell, check_options
 from ostinato.nn.lending import lent
 from ostinato.nn.sequences import Lengths, sequences
 from ostinato.nn.stacked import stacked, unstacked
+from ostinato.packed import with_data
 from ostinato.wrappers import Bidirectional, BothStates
 
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells.cell import CellState
-from ostinato.drivers.packed import step_by_step
 from ostinato.errors import OptionError, StateError
+from ostinato.packed import step_by_step
 from ostinato.wrappers.shortcut import check_layer
 
 

@@ -8,8 +8,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells import Cell
 from ostinato.cells.cell import CellState, glorot_, weight
-from ostinato.drivers.packed import step_by_step
 from ostinato.errors import OptionError, ShapeError
+from ostinato.packed import step_by_step
 from ostinato.wrappers.wrapped import Wrapped
 
 

@@ -9,8 +9,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells.cell import CellState
 from ostinato.cells.masks import fresh_draws
-from ostinato.drivers.packed import packed_like, with_data
 from ostinato.errors import OptionError, StateError
+from ostinato.packed import packed_like, with_data
 from ostinato.wrappers.dropout import dropped
 from ostinato.wrappers.shortcut import check_layer
 from ostinato.wrappers.wrapped import check_probability

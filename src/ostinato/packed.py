@@ -1,4 +1,4 @@
-"""Sequences that come packed: what fits them, and the way there for those who walk padded ones."""
+"""Sequences that come packed: padded, packed again, and looked at step by step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,38 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
-
-from ostinato.cells import Cell
-from ostinato.cells.cell import CellState
-from ostinato.cells.checks import check_input, check_state, named
-from ostinato.drivers.sequence import check_marks
-from ostinato.errors import OptionError, ShapeError
-
-
-def check_packed(
-    cell: Cell,
-    packed: PackedSequence,
-    state: CellState | None = None,
-    lengths: Tensor | None = None,
-    resets: Tensor | None = None,
-) -> None:
-    """Raises as `check_sequence` does; OptionError for lengths beside a PackedSequence."""
-    name = type(cell).__name__
-    if lengths is not None:
-        raise OptionError(
-            f"{name}: a PackedSequence knows its lengths; give it without lengths=, or the padded "
-            "tensor with them."
-        )
-    if tuple(packed.data.shape[1:]) != cell.input_shape:
-        raise ShapeError(
-            f"{name}: expected a PackedSequence of steps {named(cell)}, got data of shape "
-            f"{list(packed.data.shape)}."
-        )
-    check_input(cell, packed.data, "rows")
-    batch, time = int(packed.batch_sizes[0]), len(packed.batch_sizes)
-    if state is not None:
-        check_state(cell, state, batch)
-    check_marks(name, packed.data.new_empty(batch, time), None, resets)
 
 
 def padded(packed: PackedSequence) -> tuple[Tensor, Tensor]:
