@@ -71,6 +71,10 @@ UNARY = {
     "half": lambda a: a[..., 1:3].unsqueeze(1).expand(-1, 2, 2).reshape(-1, W),
 }
 
+GAP = 0.123
+"""Two values may be one but for rounding, as a gate between x and x is; which is greater, rows say as
+they round."""
+
 BINARY = {
     "add": torch.add,
     "sub": torch.sub,
@@ -79,12 +83,12 @@ BINARY = {
     "div": lambda a, b: a / (1 + b * b),
     "maximum": torch.maximum,
     "minimum": torch.minimum,
-    "where-greater": lambda a, b: torch.where(a > b, a, b * 0.5),
+    "where-greater": lambda a, b: torch.where(a > b + GAP, a, b * 0.5),
     "where-positive": lambda a, b: torch.where(a >= 0, b, 0.0),
     "where-below": lambda a, b: torch.where(a < 0.1, 1.0, b),
-    "half-masked": lambda a, b: torch.where((a > b)[:, 1:2].expand(-1, W), a, b),
-    "mask-joined": lambda a, b: torch.where(torch.cat([a > b, a < 0], -1)[:, 2:6], a, b),
-    "counted": lambda a, b: a + (b > 0) + (a <= b),
+    "half-masked": lambda a, b: torch.where((a > b + GAP)[:, 1:2].expand(-1, W), a, b),
+    "mask-joined": lambda a, b: torch.where(torch.cat([a > b + GAP, a < 0], -1)[:, 2:6], a, b),
+    "counted": lambda a, b: a + (b > 0) + (a <= b + GAP),
     "masked": lambda a, b: a * (b <= 0.2),
     "first-of-each": lambda a, b: torch.cat([a[..., :2], b[..., 2:]], -1),
     "by-the-first": lambda a, b: a * b[..., :1],
